@@ -1,0 +1,152 @@
+"""One frozen dataclass per process, filled from defaults < file < environment < flags.
+
+A field `node_ip` of a Config is the flag `--node-ip`, the file key `nodeIp` and, for the program
+`kubelet`, the environment variable `KUBELET_NODE_IP`. Fields are str, int, float, bool, Path or
+tuple[str, ...] (comma-separated, or the flag repeated).
+"""
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+ConfigT = TypeVar("ConfigT")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message names it and what was expected."""
+
+
+def option(default: Any = dataclasses.MISSING, *, help: str, flag: str | None = None) -> Any:  # noqa: A002
+    """A Config field. Without a default it is required. `flag` renames it (without dashes)."""
+    return dataclasses.field(default=default, metadata={"help": help, "flag": flag})
+
+
+def load(
+    cls: type[ConfigT],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    environ: Mapping[str, str] | None = None,
+) -> ConfigT:
+    """Reads a Config. Prints usage and exits with 2 on a bad command line, as argparse does."""
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    types = get_type_hints(cls)
+    parser = _parser(fields, types, prog, description)
+    given = vars(parser.parse_args(argv))
+    try:
+        values = _from_file(given.pop("config"), fields, types)
+        values |= _from_environment(fields, types, prog, os.environ if environ is None else environ)
+        values |= {name: _parse(types[name], text, name) for name, text in given.items()}
+        missing = [
+            _flag(f)
+            for f in fields.values()
+            if f.default is dataclasses.MISSING and f.name not in values
+        ]
+        if missing:
+            raise ConfigError(f"required: {', '.join(missing)}")
+        return cls(**values)
+    except ConfigError as error:
+        parser.error(str(error))
+
+
+def _parser(
+    fields: Mapping[str, "dataclasses.Field[Any]"],
+    types: Mapping[str, Any],
+    prog: str,
+    description: str,
+) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=description, argument_default=argparse.SUPPRESS, allow_abbrev=False
+    )
+    parser.add_argument("--config", default="", help="YAML file with these settings")
+    for field in fields.values():
+        kind = types[field.name]
+        text = field.metadata.get("help", "").replace("%", "%%")
+        if field.default not in (dataclasses.MISSING, "", ()):
+            text = f"{text} (default: {field.default})"
+        arguments: dict[str, Any] = {"dest": field.name, "help": text}
+        if kind is bool:
+            arguments |= {"nargs": "?", "const": "true", "metavar": "true|false"}
+        elif kind == tuple[str, ...]:
+            arguments |= {"action": "append", "metavar": "LIST"}
+        parser.add_argument(_flag(field), **arguments)
+    return parser
+
+
+def _flag(field: "dataclasses.Field[Any]") -> str:
+    return "--" + (field.metadata.get("flag") or field.name.replace("_", "-"))
+
+
+def _file_key(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def _from_file(
+    path: str, fields: Mapping[str, "dataclasses.Field[Any]"], types: Mapping[str, Any]
+) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        tree = yaml.safe_load(Path(path).read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"--config {path}: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"--config {path}: expected a mapping")
+    names = {_file_key(name): name for name in fields}
+    unknown = sorted(set(tree) - set(names) - {"apiVersion", "kind"})
+    if unknown:
+        raise ConfigError(f"--config {path}: unknown field {', '.join(map(repr, unknown))}")
+    return {
+        names[key]: _parse(types[names[key]], value, f"{path}: {key}")
+        for key, value in tree.items()
+        if key in names
+    }
+
+
+def _from_environment(
+    fields: Mapping[str, "dataclasses.Field[Any]"],
+    types: Mapping[str, Any],
+    prog: str,
+    environ: Mapping[str, str],
+) -> dict[str, Any]:
+    prefix = prog.replace("-", "_").upper()
+    found = {}
+    for name in fields:
+        variable = f"{prefix}_{name.upper()}"
+        if variable in environ:
+            found[name] = _parse(types[name], environ[variable], variable)
+    return found
+
+
+def _parse(kind: Any, value: Any, where: str) -> Any:
+    """`value` is a flag's text, a list of them, or what YAML made of it."""
+    try:
+        if kind is bool:
+            return _parse_bool(value)
+        if kind == tuple[str, ...]:
+            parts = value if isinstance(value, list) else [value]
+            return tuple(p.strip() for part in parts for p in str(part).split(",") if p.strip())
+        if kind in (int, float, str, Path):
+            return kind(value)
+    except (TypeError, ValueError):
+        expected = getattr(kind, "__name__", str(kind))
+        raise ConfigError(f"{where}: {value!r} is not of type {expected}") from None
+    raise TypeError(f"{where}: a Config field cannot be {kind}")
+
+
+def _parse_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).lower()
+    if text in ("true", "1", "yes", "t"):
+        return True
+    if text in ("false", "0", "no", "f"):
+        return False
+    raise ValueError(value)

@@ -1,0 +1,73 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from podpath.component_base.config import load, option
+
+
+@dataclass(frozen=True)
+class Config:
+    node_ip: str = option(help="address")
+    port: int = option(10250, help="port")
+    fast: bool = option(False, help="be quick")
+    labels: tuple[str, ...] = option((), help="labels")
+    root: Path = option(Path("/x"), help="directory", flag="root-dir")
+
+
+def read(argv: list[str], environ: dict[str, str] | None = None) -> Config:
+    return load(Config, argv, prog="kubelet", description="d", environ=environ or {})
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("nodeIp: 10.0.0.1\nport: 1\nfast: true\n")
+    config = read(
+        ["--config", str(file), "--port", "3"], {"KUBELET_PORT": "2", "KUBELET_FAST": "false"}
+    )
+    assert config == Config(node_ip="10.0.0.1", port=3, fast=False)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        pytest.param(["--fast"], Config("a", fast=True), id="bare bool"),
+        pytest.param(["--fast=false"], Config("a"), id="bool with value"),
+        pytest.param(
+            ["--labels", "a=1,b=2", "--labels=c="],
+            Config("a", labels=("a=1", "b=2", "c=")),
+            id="list",
+        ),
+        pytest.param(["--root-dir", "/y"], Config("a", root=Path("/y")), id="renamed"),
+    ],
+)
+def test_kinds_of_flags(argv, expected):
+    assert read(["--node-ip", "a", *argv]) == expected
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        pytest.param([], "required: --node-ip", id="missing"),
+        pytest.param(
+            ["--node-ip=a", "--port=x"], "port: 'x' is not of type int", id="not a number"
+        ),
+        pytest.param(
+            ["--node-ip=a", "--nope"], "unrecognized arguments: --nope", id="unknown flag"
+        ),
+        pytest.param(["--node-ip=a", "--config=/nonexistent"], "No such file", id="no file"),
+    ],
+)
+def test_bad_command_lines_exit_with_2_and_say_why(argv, said, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        read(argv)
+    assert exit_info.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_unknown_keys_of_a_file_are_refused(tmp_path, capsys):
+    file = tmp_path / "c.yaml"
+    file.write_text("nodeIp: a\nprot: 1\n")
+    with pytest.raises(SystemExit):
+        read(["--config", str(file)])
+    assert "unknown field 'prot'" in capsys.readouterr().err
