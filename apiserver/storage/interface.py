@@ -53,6 +53,15 @@ class Change:
     created: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A step of a watch: `changes` in order (none: a progress mark). Everything that happened
+    under the watched prefix up to `version` has now been delivered."""
+
+    changes: Sequence[Change]
+    version: int
+
+
 class StorageError(Exception):
     """Base of what storage raises."""
 
@@ -90,6 +99,10 @@ class FutureVersionError(StorageError):
         self.current = current
 
 
+class TooLargeError(StorageError):
+    """One value exceeds what the store takes in a request."""
+
+
 class StorageUnavailableError(StorageError):
     """The store cannot be reached, or its outcome could not be learned."""
 
@@ -121,10 +134,18 @@ class Writer(Protocol):
 
 
 class Watcher(Protocol):
-    def watch(self, prefix: str, since: int) -> AsyncIterator[Sequence[Change]]:
+    def watch(
+        self, prefix: str, since: int, *, with_previous: bool = True
+    ) -> AsyncIterator[Changes]:
         """Changes under `prefix` strictly after version `since`, in order, nothing missed and
-        nothing twice, in batches; survives reconnects. An empty batch is a progress mark that the
-        implementation may send. Raises: CompactedError."""
+        nothing twice; survives reconnects. Without `with_previous`, `Change.previous` may be
+        None where there was something, which spares the store reading it.
+        Raises: CompactedError."""
+
+    async def request_progress(self, prefix: str) -> bool:
+        """Asks that the open watches of exactly `prefix` soon yield a step whose version is at
+        least what `current_version` would answer now. May be lost: ask again while waiting.
+        False when the server cannot do this safely."""
 
     async def current_version(self) -> int:
         """The newest version that any write so far may have got (linearizable)."""
