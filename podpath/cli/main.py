@@ -1,0 +1,205 @@
+"""The command `podpath`."""
+
+import asyncio
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from podpath.cli import demo as demonstration
+from podpath.cli import down as teardown
+from podpath.cli import status as statuses
+from podpath.cli import trace as tracing
+from podpath.cli import up as bringing_up
+from podpath.cli.layout import ClusterError, Layout, default_root
+from podpath.cli.processes import Processes
+from podpath.client import kubeconfig
+from podpath.component_base.binaries import BinaryNotFoundError
+from podpath.component_base.clock import SystemClock
+
+app = typer.Typer(
+    help="A Kubernetes cluster whose Pod-creation path you can read, on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+NameOption = Annotated[str, typer.Option(help="The cluster's name.")]
+StateDirOption = Annotated[
+    Path | None, typer.Option(help="Where clusters keep their state.", show_default=False)
+]
+OutputOption = Annotated[str, typer.Option("--output", "-o", help="table or json.")]
+
+
+def layout_of(name: str, state_dir: Path | None) -> Layout:
+    return Layout((state_dir or default_root()).absolute(), name)
+
+
+class Progress:
+    """Tells on standard error what is being done and when."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+        self._start = self._clock.monotonic()
+
+    def __call__(self, text: str) -> None:
+        err.print(f"[dim]{self.seconds:6.2f} s[/dim]  {escape(text)}")
+
+    @property
+    def seconds(self) -> float:
+        return self._clock.monotonic() - self._start
+
+
+@app.command()
+def up(
+    name: NameOption = "default",
+    nodes: Annotated[int, typer.Option(min=1, max=100, help="How many nodes.")] = 1,
+    runtime: Annotated[str, typer.Option(help="nerdctl, fake or auto.")] = "auto",
+    containerd_address: Annotated[
+        str, typer.Option(help="A containerd socket to use instead of an own one.")
+    ] = "",
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when the cluster is ready.")
+    ] = False,
+    merge_kubeconfig: Annotated[
+        bool, typer.Option(help="Add a context to ~/.kube/config and switch to it.")
+    ] = False,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Start a cluster, or go on with the one of this name. Ctrl-C ends it; its state stays."""
+    if runtime not in ("nerdctl", "fake", "auto"):
+        raise ClusterError(f"--runtime {runtime}: choose nerdctl, fake or auto")
+    layout, progress = layout_of(name, state_dir), Progress()
+    options = bringing_up.Options(nodes, runtime, containerd_address)
+    state = bringing_up.up(layout, options, progress)
+    context = f"podpath-{name}"
+    if merge_kubeconfig:
+        target = Path.home() / ".kube" / "config"
+        kubeconfig.merge_context(target, kubeconfig.load(layout.kubeconfig), context)
+        progress(f"context {context} is in {target}")
+    out.print(f"cluster {name} is ready on runtime {state.runtime} ({progress.seconds:.1f} s)")
+    out.print(f"export KUBECONFIG={layout.kubeconfig}")
+    if not detach:
+        _watch_over(layout)
+
+
+def _watch_over(layout: Layout) -> None:
+    """Stays until a signal, or until a process of the cluster dies."""
+    processes = Processes(layout)
+    names = processes.names()
+    err.print("Ctrl-C ends the cluster; `podpath up` brings it back with all its objects")
+    try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        while True:
+            dead = [name for name in names if processes.pid(name) is None]
+            if dead:
+                raise processes.failed(dead[0], "ended; the rest goes on. `podpath up` restarts it")
+            signal.sigtimedwait([], 0.5)
+    except KeyboardInterrupt:
+        teardown.down(layout, delete=False, progress=Progress())
+
+
+@app.command()
+def down(
+    name: NameOption = "default",
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Also remove containers, objects and certificates.")
+    ] = False,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Stop a cluster. Without --delete the next `up` goes on where it was."""
+    layout = layout_of(name, state_dir)
+    if not teardown.down(layout, delete=delete, progress=Progress()):
+        raise ClusterError(f"there is no cluster {name} in {layout.root}")
+    context = f"podpath-{name}"
+    target = Path.home() / ".kube" / "config"
+    if delete and target.exists():
+        kubeconfig.remove_context(target, context)
+
+
+@app.command()
+def status(
+    name: NameOption = "default", output: OutputOption = "table", state_dir: StateDirOption = None
+) -> None:
+    """Show a cluster's processes. Exits with 1 unless all of them are well."""
+    layout = layout_of(name, state_dir)
+    state, found = statuses.status(layout)
+    if state is None:
+        raise ClusterError(f"there is no cluster {name} in {layout.root}; `podpath up` makes one")
+    if output == "json":
+        _print_json(statuses.as_tree(state, found, layout))
+    else:
+        table = Table("PROCESS", "PID", "STATE", "LOG", box=None, pad_edge=False)
+        for process in found:
+            table.add_row(process.name, str(process.pid or "-"), process.state, process.log)
+        out.print(table)
+    if any(process.state not in ("ready", "running") for process in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def trace(
+    pod: Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME or a uid.")],
+    name: NameOption = "default",
+    output: OutputOption = "table",
+    state_dir: StateDirOption = None,
+) -> None:
+    """Show the 18 steps of a Pod's creation: who took them, when, and what was decided."""
+    layout = layout_of(name, state_dir)
+    if layout.load() is None:
+        raise ClusterError(f"there is no cluster {name} in {layout.root}; `podpath up` makes one")
+    uid = asyncio.run(tracing.find_uid(layout, pod))
+    steps = tracing.gather(layout, uid)
+    if not steps:
+        raise ClusterError(f"no process remembers the creation of {pod} (uid {uid})")
+    if output == "json":
+        _print_json([asdict(step) for step in steps])
+        return
+    print_trace(steps)
+
+
+def print_trace(steps: list[tracing.TracedStep]) -> None:
+    table = Table("STEP", "WHAT", "COMPONENT", "AFTER", "DECISION", box=None, pad_edge=False)
+    for step in steps:
+        table.add_row(
+            step.number, step.meaning, step.component, f"{step.at_ms:.1f} ms", step.decision
+        )
+    out.print(table)
+
+
+@app.command()
+def demo(
+    runtime: Annotated[str, typer.Option(help="nerdctl, fake or auto.")] = "auto",
+    name: NameOption = "demo",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the cluster running.")] = False,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Bring up a cluster, create a Pod with kubectl and show every step of its way."""
+    layout = layout_of(name, state_dir)
+    demonstration.run(layout, runtime, keep=keep, progress=Progress(), show_trace=print_trace)
+
+
+def _print_json(tree: object) -> None:
+    sys.stdout.buffer.write(orjson.dumps(tree, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def main() -> None:
+    """Entry point: an expected failure is told without a traceback, with exit status 1."""
+    try:
+        app()
+    except (ClusterError, kubeconfig.KubeConfigError, BinaryNotFoundError) as error:
+        err.print(f"[bold red]error:[/bold red] {escape(str(error))}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

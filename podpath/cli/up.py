@@ -1,0 +1,242 @@
+"""`podpath up`: a whole cluster on this machine, or the one from last time going on."""
+
+import asyncio
+import http.client
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from podpath.api import scheme
+from podpath.cli import components, containerd, network
+from podpath.cli.layout import ClusterError, ClusterState, Layout, Node, clusters
+from podpath.cli.processes import Processes, ProcessSpec
+from podpath.client import kubeconfig
+from podpath.client.grpc import connect
+from podpath.component_base import binaries, image_tar, pki
+from podpath.component_base.clock import SystemClock
+from protos.k8s import core_v1_pb2
+
+READY_TIMEOUT_S = 60.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asked for. `runtime` is nerdctl, fake or auto."""
+
+    nodes: int = 1
+    runtime: str = "auto"
+    containerd_address: str = ""
+
+
+def why_no_containers() -> str:
+    """Why containers cannot be started here; empty when they can."""
+    if os.geteuid() != 0:
+        return "not root"
+    for program in ("containerd", "runc", "nerdctl"):
+        try:
+            binaries.find(program)
+        except binaries.BinaryNotFoundError as error:
+            return str(error)
+    if not Path("/usr/lib/cni/bridge").exists() and not Path("/opt/cni/bin/bridge").exists():
+        return "no CNI plugins in /usr/lib/cni or /opt/cni/bin"
+    return ""
+
+
+def up(layout: Layout, options: Options, progress: Progress) -> ClusterState:
+    """Starts what does not run and waits until every node is Ready.
+
+    Raises: ClusterError, which names the component, the reason and its log.
+    """
+    state = plan(layout, options, progress)
+    layout.make_directories()
+    layout.save(state)
+    _write_identities(layout, state)
+    runner = _Runner(layout, Processes(layout), progress)
+    if state.runtime == "nerdctl" and not options.containerd_address:
+        containerd.write_config(layout)
+        runner.start([components.containerd(layout, binaries.find("containerd"))])
+    runner.start(components.control_plane(layout, state, binaries.find("etcd"))[:1])
+    runner.start(components.control_plane(layout, state, binaries.find("etcd"))[1:])
+    if state.runtime == "nerdctl":
+        runner.wait("containerd", lambda: _accepts(Path(state.containerd_address)))
+        _load_images(layout, state, progress)
+    for member in state.nodes:
+        runner.start(components.node(layout, state, member))
+    for name in ("apiserver", "scheduler", "controllers"):
+        runner.wait(name, lambda name=name: _ready(layout, name))  # type: ignore[misc]
+    for member in state.nodes:
+        runner.wait(f"{member.name}-shim", lambda m=member: _ready(layout, f"{m.name}-shim"))  # type: ignore[misc]
+    runner.wait_nodes(state)
+    return state
+
+
+def plan(layout: Layout, options: Options, progress: Progress) -> ClusterState:
+    """What the cluster is to be: last time's state with the nodes now asked for, or a new one."""
+    before = layout.load()
+    if before is not None:
+        if options.runtime not in ("auto", before.runtime):
+            raise ClusterError(
+                f"cluster {layout.name} runs on {before.runtime}; "
+                f"`podpath down --name {layout.name} --delete` before another runtime"
+            )
+        return replace(before, nodes=_nodes(before.nodes, options.nodes))
+    runtime = _choose_runtime(options.runtime, progress)
+    others = [s for n in clusters(layout.root) if (s := Layout(layout.root, n).load())]
+    taken = [p for s in others for p in (*s.ports.values(), *(n.kubelet_port for n in s.nodes))]
+    names = components.port_names()
+    address = options.containerd_address or str(containerd.address(layout))
+    return ClusterState(
+        name=layout.name,
+        runtime=runtime,
+        ports=dict(zip(names, network.free_ports(len(names), taken), strict=True)),
+        pod_cidr=network.free_pod_cidr(s.pod_cidr for s in others),
+        service_cidr="10.96.0.0/16",
+        nodes=_nodes((), options.nodes, taken),
+        containerd_address=address if runtime == "nerdctl" else "",
+    )
+
+
+def _choose_runtime(asked: str, progress: Progress) -> str:
+    if asked == "fake":
+        return asked
+    reason = why_no_containers()
+    if not reason:
+        return "nerdctl"
+    if asked == "nerdctl":
+        raise ClusterError(f"--runtime nerdctl: {reason}; --runtime fake needs none of it")
+    progress(f"no containers ({reason}): using the fake runtime")
+    return "fake"
+
+
+def _nodes(
+    before: tuple[Node, ...], count: int, taken: list[int] | None = None
+) -> tuple[Node, ...]:
+    """At least `count` nodes: those of before keep their names and ports."""
+    missing = range(len(before) + 1, count + 1)
+    ports = network.free_ports(len(missing), [*(taken or ()), *(n.kubelet_port for n in before)])
+    new = (Node(f"node-{i}", i, port) for i, port in zip(missing, ports, strict=True))
+    return (*before, *new)
+
+
+def _write_identities(layout: Layout, state: ClusterState) -> None:
+    """Certificates, and a kubeconfig for each component and for kubectl."""
+    names = pki.ClusterNames(nodes=tuple(pki.NodeNames(n.name) for n in state.nodes))
+    files = pki.ensure_cluster_pki(layout.pki, names, SystemClock())
+    ca = files.ca.certificate.read_bytes()
+
+    def write(path: Path, pair: pki.PairFiles, context: str) -> None:
+        config = kubeconfig.KubeConfig(
+            server=f"https://{components.HOST}:{state.ports['apiserver']}",
+            grpc_address=f"{components.HOST}:{state.ports['apiserver-grpc']}",
+            ca=ca,
+            cert=pair.certificate.read_bytes(),
+            key=pair.key.read_bytes(),
+        )
+        kubeconfig.write(path, config, context)
+
+    write(layout.kubeconfig, files.admin, f"podpath-{state.name}")
+    for component in ("scheduler", "controllers"):
+        write(layout.component_kubeconfig(component), files.user(component), "podpath")
+    for member in state.nodes:
+        pair = files.node_client(member.name)
+        write(layout.component_kubeconfig(member.name), pair, "podpath")
+
+
+def _load_images(layout: Layout, state: ClusterState, progress: Progress) -> None:
+    """Puts the sandbox and example images into the namespace of each node that lacks them."""
+    for member in state.nodes:
+        namespace = components.containerd_namespace(state, member)
+        listed = containerd.nerdctl(
+            state.containerd_address, namespace, "images", "--format", "{{.Repository}}:{{.Tag}}"
+        ).stdout.split()
+        for image in image_tar.local_images():
+            if image.name in listed:
+                continue
+            progress(f"loading {image.name} into {member.name}")
+            archive = layout.directory / "images" / image.file_name
+            if not archive.exists():
+                archive.parent.mkdir(exist_ok=True)
+                image.write(archive)
+            containerd.load_image(state.containerd_address, namespace, archive)
+
+
+class _Runner:
+    def __init__(self, layout: Layout, processes: Processes, progress: Progress) -> None:
+        self._layout = layout
+        self._processes = processes
+        self._progress = progress
+
+    def start(self, specs: list[ProcessSpec]) -> None:
+        for spec in specs:
+            if self._processes.start(spec):
+                self._progress(f"starting {spec.name}")
+
+    def wait(self, name: str, ready: Callable[[], bool]) -> None:
+        if self._processes.pid(name) is None and ready():
+            return  # somebody else's, such as --containerd-address
+        self._processes.wait_ready(name, ready, READY_TIMEOUT_S)
+        self._progress(f"{name} is ready")
+
+    def wait_nodes(self, state: ClusterState) -> None:
+        """Until each node's Ready condition is True; a dead kubelet is told at once."""
+        asyncio.run(self._wait_nodes({member.name for member in state.nodes}))
+
+    async def _wait_nodes(self, waiting: set[str]) -> None:
+        clock = SystemClock()
+        deadline = clock.monotonic() + READY_TIMEOUT_S
+        async with connect(kubeconfig.load(self._layout.kubeconfig)) as client:
+            while waiting:
+                for name in sorted(waiting):
+                    kubelet = f"{name}-kubelet"
+                    if self._processes.pid(kubelet) is None:
+                        raise self._processes.failed(kubelet, "ended before its node was Ready")
+                    if clock.monotonic() > deadline:
+                        raise self._processes.failed(
+                            kubelet, f"the node is not Ready after {READY_TIMEOUT_S:.0f} s"
+                        )
+                for node in (await client.list(scheme.NODES)).items:
+                    name = node.metadata.name
+                    # The stored condition may be from before a restart: ask the kubelet too.
+                    if (
+                        name in waiting
+                        and _is_ready(node)
+                        and _ready(self._layout, f"{name}-kubelet")
+                    ):
+                        waiting.discard(name)
+                        self._progress(f"node {name} is Ready")
+                await clock.sleep(0.05)
+
+
+def _is_ready(node: core_v1_pb2.Node) -> bool:
+    return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def _ready(layout: Layout, component: str) -> bool:
+    """What the component's diagnostics socket says to /readyz."""
+    status, _ = diagnostics_get(layout.socket(f"{component}-diag"), "/readyz")
+    return status == http.client.OK
+
+
+def diagnostics_get(path: Path, url: str) -> tuple[int, bytes]:
+    """GET over a diagnostics socket; status 0 when nobody answers."""
+    connection = http.client.HTTPConnection("localhost", timeout=5)
+    try:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(5)
+        connection.sock.connect(str(path))
+        connection.request("GET", url)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except OSError:
+        return 0, b""
+    finally:
+        connection.close()
