@@ -52,6 +52,15 @@ def decode(data: bytes) -> tuple[Value, int]:
     return value, stored.groupIndex
 
 
+def decode_or_raw(data: bytes) -> tuple[Value, int]:
+    """Like `decode`, but what cannot be decoded comes back raw, of no kind: in a watch or as the
+    winner of a conflict it must not stop the values around it."""
+    try:
+        return decode(data)
+    except UndecodableValueError:
+        return Value("", "", data), 0
+
+
 def _decode_json(data: bytes) -> Value:
     try:
         tree = orjson.loads(data)
