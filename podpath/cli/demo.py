@@ -155,7 +155,7 @@ def _figures(found: Latencies) -> str:
 
 
 def _bare_commands(state: ClusterState, clock: SystemClock) -> None:
-    """What the nerdctl commands behind one Pod cost by themselves: the floor of the figures above."""
+    """What the nerdctl commands behind one Pod cost alone: the floor of the figures above."""
     namespace = components.containerd_namespace(state, state.nodes[0])
     seconds = []
     for i in range(5):

@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from podpath.cli import diagnostics
 from podpath.cli.layout import ClusterState, Layout
 from podpath.cli.processes import Processes
-from podpath.cli.up import diagnostics_get
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +45,5 @@ def _status(layout: Layout, processes: Processes, name: str) -> ProcessStatus:
     socket = layout.socket(f"{name}-diag")
     if not socket.exists():
         return ProcessStatus(name, pid, "running", log)
-    code, _ = diagnostics_get(socket, "/readyz")
+    code, _ = diagnostics.get(socket, "/readyz")
     return ProcessStatus(name, pid, "ready" if code == 200 else "not ready", log)

@@ -6,8 +6,8 @@ import orjson
 
 from podpath.api import scheme
 from podpath.api.errors import ApiError
+from podpath.cli import diagnostics
 from podpath.cli.layout import ClusterError, Layout
-from podpath.cli.up import diagnostics_get
 from podpath.client import kubeconfig
 from podpath.client.grpc import connect
 from podpath.component_base.pod_trace import PodStep
@@ -43,7 +43,7 @@ def gather(layout: Layout, uid: str) -> list[TracedStep]:
     first: dict[PodStep, tuple[int, str, str]] = {}
     for socket in sorted((layout.directory / "run").glob("*-diag.sock")):
         component = socket.name.removesuffix("-diag.sock")
-        status, body = diagnostics_get(socket, f"/debug/podtrace?uid={uid}")
+        status, body = diagnostics.get(socket, f"/debug/podtrace?uid={uid}")
         if status != 200:
             continue
         for record in orjson.loads(body):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from podpath.api import scheme
-from podpath.cli import components, containerd, network
+from podpath.cli import components, containerd, diagnostics, network
 from podpath.cli.layout import ClusterError, ClusterState, Layout, Node, clusters
 from podpath.cli.processes import Processes, ProcessSpec
 from podpath.client import kubeconfig
@@ -222,21 +222,5 @@ def _accepts(path: Path) -> bool:
 
 def _ready(layout: Layout, component: str) -> bool:
     """What the component's diagnostics socket says to /readyz."""
-    status, _ = diagnostics_get(layout.socket(f"{component}-diag"), "/readyz")
+    status, _ = diagnostics.get(layout.socket(f"{component}-diag"), "/readyz")
     return status == http.client.OK
-
-
-def diagnostics_get(path: Path, url: str) -> tuple[int, bytes]:
-    """GET over a diagnostics socket; status 0 when nobody answers."""
-    connection = http.client.HTTPConnection("localhost", timeout=5)
-    try:
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(5)
-        connection.sock.connect(str(path))
-        connection.request("GET", url)
-        response = connection.getresponse()
-        return response.status, response.read()
-    except OSError:
-        return 0, b""
-    finally:
-        connection.close()
