@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from apiserver.verbs.interface import Target, UserInfo
+from apiserver.verbs.interface import Selectors, Target, UserInfo
+
+_COLLECTION_VERBS = frozenset({"list", "watch", "deletecollection"})
+NO_SELECTORS = Selectors()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,8 @@ class Attributes:
 
     `verb` is Kubernetes' (get, list, watch, create, update, patch, delete, deletecollection, ...)
     or, when `path` is set, the HTTP method in lower case. With a `path` the request is for no
-    resource and the other fields are empty.
+    resource and the other fields are empty. `field_selector` is what a list, watch or
+    deletecollection is limited to, as the client sent it.
     """
 
     user: UserInfo
@@ -27,6 +31,7 @@ class Attributes:
     namespace: str = ""
     name: str = ""
     path: str = ""
+    field_selector: str = ""
 
     @property
     def resource_path(self) -> str:
@@ -81,16 +86,42 @@ class RuleResolver(Protocol):
         """What the user may do in the namespace ("": cluster-wide only)."""
 
 
-def for_target(user: UserInfo, verb: str, target: Target) -> Attributes:
-    """The attributes of a request for a resource."""
-    resource = target.resource
+def for_target(
+    user: UserInfo, verb: str, target: Target, selectors: Selectors = NO_SELECTORS
+) -> Attributes:
+    """The attributes of a request for a resource.
+
+    A list or watch of `metadata.name=x` counts as being for the object x, as upstream has it: so
+    may kubelets watch single Secrets.
+    """
+    resource, name = target.resource, target.name
+    if not name and selectors.fields and verb in _COLLECTION_VERBS:
+        name = named_by(selectors.fields)
+    namespace = target.namespace
+    if not resource.namespaced and resource.name == "namespaces" and not resource.group:
+        namespace = name  # a Namespace is asked about within itself
     return Attributes(
         user,
         verb,
         resource.group,
         resource.name,
         target.subresource,
-        # A Namespace is asked about within itself, as upstream's request resolver has it.
-        target.name if resource.name == "namespaces" and not resource.group else target.namespace,
-        target.name,
+        namespace,
+        name,
+        field_selector=selectors.fields,
     )
+
+
+def field_requirements(selector: str) -> dict[str, str]:
+    """Field -> value of the terms `field=value`; other terms say nothing about a single value."""
+    found = {}
+    for term in selector.split(","):
+        field, separator, value = term.partition("=")
+        if separator and not field.endswith("!"):
+            found[field.strip()] = value.removeprefix("=").strip()
+    return found
+
+
+def named_by(selector: str) -> str:
+    """The name that a field selector limits a request to, or ""."""
+    return field_requirements(selector).get("metadata.name", "")
