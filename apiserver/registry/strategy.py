@@ -1,0 +1,171 @@
+"""What is particular to a kind when it is created, updated and deleted.
+
+A strategy is pure: it changes the object it is handed and returns what is wrong with it. The
+generic store (`store.py`) and the verbs call it; `registry/core/`, `registry/apps/` hold the kinds
+that differ from `GenericStrategy`.
+
+Source: k8s.io/apiserver pkg/registry/rest/{create,update,delete}.go.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from apiserver import validation
+from podpath.api import scheme
+from podpath.api.errors import FieldError
+from podpath.api.scheme import Resource
+from protos.k8s.meta_v1_pb2 import DeleteOptions, ObjectMeta
+
+# `obj`, `new` and `old` are messages of the strategy's kind. `old` is shared: never changed.
+
+
+class Strategy(Protocol):
+    """The steps of a write that depend on the kind."""
+
+    def prepare_for_create(self, obj: Any) -> None:
+        """Drops what a client may not set and fills what the server sets."""
+
+    def validate(self, obj: Any) -> list[FieldError]: ...
+
+    def prepare_for_update(self, new: Any, old: Any) -> None:
+        """Restores in `new` what this update may not change."""
+
+    def validate_update(self, new: Any, old: Any) -> list[FieldError]: ...
+
+    def grace_period_s(self, obj: Any, options: DeleteOptions) -> int | None:
+        """Seconds an object is given to end by itself; None when its kind is deleted at once."""
+
+    def may_go(self, obj: Any) -> bool:
+        """True if nothing of the kind's own (beyond finalizers) holds a deleted object back."""
+
+    def mark_deleting(self, obj: Any) -> None:
+        """What the kind shows, beyond deletionTimestamp, while it is being deleted."""
+
+
+# Kinds whose metadata.generation counts changes of the desired state.
+_GENERATED = frozenset(
+    {
+        scheme.DEPLOYMENTS,
+        scheme.REPLICASETS,
+        scheme.STATEFULSETS,
+        scheme.DAEMONSETS,
+        scheme.REPLICATIONCONTROLLERS,
+        scheme.JOBS,
+        scheme.CRONJOBS,
+        scheme.INGRESSES,
+        scheme.INGRESSCLASSES,
+        scheme.NETWORKPOLICIES,
+        scheme.PODDISRUPTIONBUDGETS,
+        scheme.FLOWSCHEMAS,
+        scheme.PRIORITYLEVELCONFIGURATIONS,
+        scheme.PRIORITYCLASSES,
+        scheme.ENDPOINTSLICES,
+        scheme.VALIDATINGADMISSIONPOLICIES,
+        scheme.VALIDATINGADMISSIONPOLICYBINDINGS,
+        scheme.VALIDATINGWEBHOOKCONFIGURATIONS,
+        scheme.MUTATINGWEBHOOKCONFIGURATIONS,
+    }
+)
+
+# Kinds that keep a status given at creation, and those that start with a phase.
+_STATUS_AT_CREATION = frozenset({scheme.NODES})
+_FIRST_PHASE = {scheme.PERSISTENTVOLUMECLAIMS: "Pending", scheme.PERSISTENTVOLUMES: "Pending"}
+
+
+@dataclass(frozen=True)
+class GenericStrategy:
+    """What holds for every kind: status apart from spec, generation, no graceful deletion."""
+
+    resource: Resource[Any]
+
+    def prepare_for_create(self, obj: Any) -> None:
+        if "status" in self.resource.subresources and self.resource not in _STATUS_AT_CREATION:
+            obj.ClearField("status")
+        if self.resource in _FIRST_PHASE:
+            obj.status.phase = _FIRST_PHASE[self.resource]
+        if self.resource in _GENERATED:
+            obj.metadata.generation = 1
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        return validation.validate_create(self.resource, obj)
+
+    def prepare_for_update(self, new: Any, old: Any) -> None:
+        if "status" in self.resource.subresources:
+            keep(new, old, "status")
+        if self.resource in _GENERATED and differs_beyond_metadata(new, old):
+            new.metadata.generation = old.metadata.generation + 1
+
+    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
+        return validation.validate_update(self.resource, new, old)
+
+    def grace_period_s(self, obj: Any, options: DeleteOptions) -> int | None:
+        return None
+
+    def may_go(self, obj: Any) -> bool:
+        return True
+
+    def mark_deleting(self, obj: Any) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class StatusStrategy:
+    """An update of the subresource `status`: everything but the status stays as it is."""
+
+    owner: Strategy
+
+    def prepare_for_create(self, obj: Any) -> None:
+        raise AssertionError("a status is never created")
+
+    def validate(self, obj: Any) -> list[FieldError]:
+        return []
+
+    def prepare_for_update(self, new: Any, old: Any) -> None:
+        status = type(new)()
+        keep(status, new, "status")
+        meta = ObjectMeta()
+        meta.CopyFrom(new.metadata)
+        new.CopyFrom(old)
+        keep(new, status, "status")
+        # Labels, annotations and finalizers may change with a status, owners may not.
+        for part in ("labels", "annotations", "finalizers", "managedFields"):
+            keep(new.metadata, meta, part)
+
+    def validate_update(self, new: Any, old: Any) -> list[FieldError]:
+        return []
+
+    def grace_period_s(self, obj: Any, options: DeleteOptions) -> int | None:
+        return None
+
+    def may_go(self, obj: Any) -> bool:
+        return self.owner.may_go(obj)
+
+    def mark_deleting(self, obj: Any) -> None:
+        self.owner.mark_deleting(obj)
+
+
+def keep(new: Any, old: Any, field: str) -> None:
+    """Makes `field` of `new` what it is in `old`."""
+    new.ClearField(field)
+    if _is_set(old, field):
+        target = getattr(new, field)
+        if hasattr(target, "CopyFrom"):
+            target.CopyFrom(getattr(old, field))
+        else:
+            target.MergeFrom(getattr(old, field))
+
+
+def _is_set(message: Any, field: str) -> bool:
+    descriptor = message.DESCRIPTOR.fields_by_name[field]
+    if descriptor.is_repeated:
+        return len(getattr(message, field)) > 0
+    return bool(message.HasField(field))
+
+
+def differs_beyond_metadata(new: Any, old: Any) -> bool:
+    """True if `new` and `old` differ in anything but metadata and status."""
+    return any(
+        getattr(new, field.name) != getattr(old, field.name)
+        for field in new.DESCRIPTOR.fields
+        if field.name not in ("metadata", "status")
+    )
