@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar
 import orjson
 from google.protobuf.message import Message
 
-from podpath.api import errors
 from podpath.api.go_fields import has_type_meta
 from podpath.api.json_from_wire import reader
 from podpath.api.json_problems import JsonTypeError, first_type_error, unknown_fields
@@ -122,14 +121,6 @@ def normalised(message: MessageT) -> MessageT:
     return from_json(type(message), to_json(message)).message
 
 
-def parse(body: bytes) -> Any:
-    """A JSON text's tree. Raises: ApiError (BadRequest)."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"error decoding JSON: {error}") from None
-
-
 __all__ = [
     "Decoded",
     "JsonTypeError",
@@ -138,7 +129,6 @@ __all__ = [
     "json_bytes",
     "new",
     "normalised",
-    "parse",
     "to_json",
     "to_json_object",
     "wire_from_json",

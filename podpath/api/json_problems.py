@@ -116,13 +116,9 @@ def _check(owner: type[Message], field: GoField, value: Any, path: str) -> JsonT
     try:
         field_writer(field)(value, [])
     except WrongTypeError as error:
-        wrong, go_type = error.value, error.go_type
-        if go_type:
-            return JsonTypeError.alone(wrong, go_type)
-        whole = wrong is value
-        return JsonTypeError.in_struct(
-            wrong, owner, path, _field_type(field) if whole else _element_type(field)
-        )
+        wrong = error.value
+        go_type = _field_type(field) if wrong is value else _element_type(field)
+        return JsonTypeError.in_struct(wrong, owner, path, error.go_type or go_type)
     except ValueError as error:
         return JsonTypeError(str(error))
     return None

@@ -8,9 +8,8 @@ import json
 from typing import Any
 
 import orjson
-from google.protobuf.message import Message
 
-from podpath.api import errors, json_codec
+from podpath.api import errors, json_codec, scheme
 from podpath.api.go_text import quote
 from podpath.api.json_problems import PROBLEMS_MAX
 from podpath.api.scheme import ObjectT, Resource
@@ -19,6 +18,17 @@ IGNORE = "Ignore"
 WARN = "Warn"
 STRICT = "Strict"
 
+_SUMMARY_BYTES = 30  # of a body that cannot be read, in the error's message
+_PLACES = {
+    "Expecting property name": "looking for beginning of object key string",
+    "Illegal trailing comma": "looking for beginning of object key string",
+    "Expecting ':'": "after object key",
+    "Expecting value": "looking for beginning of value",
+    "Extra data": "after top-level value",
+    "Invalid control character": "in string literal",
+    "Invalid \\": "in string escape code",
+}
+
 
 def decode_object(
     resource: Resource[ObjectT], body: bytes, field_validation: str = STRICT
@@ -26,10 +36,11 @@ def decode_object(
     """The message a request body says, and warnings (`unknown field "spec.foo"`).
 
     Unknown and duplicate fields are errors with Strict, warnings with Warn (which is what an
-    empty `field_validation` means), silence with Ignore. Kind and apiVersion are the caller's to
-    check. Raises: ApiError (BadRequest).
+    empty `field_validation` means), silence with Ignore. A body may leave out kind and apiVersion,
+    but not say others than the resource's. Raises: ApiError (BadRequest).
     """
-    tree = json_codec.parse(body)
+    tree = _parse(resource, body)
+    _check_kind(resource, tree)
     doubled = () if field_validation == IGNORE else duplicate_fields(body, tree)
     return decode_tree(resource, tree, field_validation, doubled)
 
@@ -101,9 +112,115 @@ def _walk(node: Any, path: str, found: list[str]) -> None:
             _walk(item, f"{path}[{index}]", found)
 
 
-def wrong_kind(resource: Resource[Message], api_version: str, kind: str) -> errors.ApiError:
-    """The body names another kind than the request's path does."""
+def _parse(resource: Resource[Any], body: bytes) -> Any:
+    try:
+        tree = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise _unrecognized(resource, body, syntax_error(body)) from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        kind = {list: "array", str: "string", bool: "bool"}.get(type(tree), "number")
+        go_type = (
+            'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
+            'Kind string "json:\\"kind,omitempty\\"" }'
+        )
+        why = f"json: cannot unmarshal {kind} into Go value of type {go_type}"
+        raise _unrecognized(resource, body, why)
+    for key in ("apiVersion", "kind"):
+        value = tree.get(key, "")
+        if value is not None and not isinstance(value, str):
+            kind = {list: "array", dict: "object", bool: "bool"}.get(type(value), "number")
+            why = f"json: cannot unmarshal {kind} into Go struct field .{key} of type string"
+            raise _unrecognized(resource, body, why)
+    return tree
+
+
+def _unrecognized(resource: Resource[Any], body: bytes, why: str) -> errors.ApiError:
     return errors.bad_request(
-        f"{api_version}, Kind={kind} in version {quote(resource.version)} cannot be handled as a "
-        f"{resource.kind}"
+        f"the object provided is unrecognized (must be of type {resource.kind}): couldn't get "
+        f"version/kind; json parse error: {why} ({_summary(body)})"
     )
+
+
+def _summary(body: bytes) -> str:
+    if not body:
+        return "<empty>"
+    head = body[:_SUMMARY_BYTES]
+    text = head.decode(errors="replace") if body.startswith(b"{") else head.hex()
+    return f"{text} ..." if len(body) > _SUMMARY_BYTES else text
+
+
+def _check_kind(resource: Resource[Any], tree: dict[str, Any]) -> None:
+    api_version = tree.get("apiVersion") or resource.api_version
+    kind = tree.get("kind") or resource.kind
+    if (api_version, kind) == (resource.api_version, resource.kind):
+        return
+    if "kind" in resource.message.DESCRIPTOR.fields_by_name:
+        return
+    version = api_version.rpartition("/")[2]
+    try:
+        other = scheme.by_kind(api_version, kind)
+    except scheme.UnknownKindError:
+        why = (
+            f'no kind "{kind}" is registered for version "{api_version}" in scheme '
+            '"pkg/runtime/scheme.go:100"'
+        )
+    else:
+        if (other.group, other.kind) == (resource.group, resource.kind):
+            raise errors.bad_request(
+                f"the API version in the data ({api_version}) does not match the expected API "
+                f"version ({resource.api_version})"
+            )
+        internal = resource.group.partition(".")[0] or "core"
+        why = (
+            f"converting ({other.version}.{kind}) to ({internal}.{resource.kind}): "
+            "unknown conversion"
+        )
+    raise errors.bad_request(
+        f'{kind} in version "{version}" cannot be handled as a {resource.kind}: {why}'
+    )
+
+
+def syntax_error(body: bytes) -> str:
+    """What Go's decoder says of a text that is no JSON."""
+    text = body.decode(errors="replace")
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        position = error.pos + error.msg.startswith("Invalid \\")
+        char = text[position : position + 1]
+        if not char or not text[error.pos :].strip() or error.msg.startswith("Unterminated"):
+            return "unexpected end of JSON input"
+        place = next((where for what, where in _PLACES.items() if error.msg.startswith(what)), "")
+        if error.msg.startswith("Expecting ','"):
+            place = (
+                "after array element"
+                if _in_array(text[: error.pos])
+                else "after object key:value pair"
+            )
+        return f"invalid character {_go_char(char)} {place or 'looking for beginning of value'}"
+    return "invalid JSON"
+
+
+def _go_char(char: str) -> str:
+    if char == "'":
+        return "'\\''"
+    return "'\"'" if char == '"' else f"'{quote(char)[1:-1]}'"
+
+
+def _in_array(text: str) -> bool:
+    """True if the innermost bracket still open is an array's."""
+    open_brackets: list[str] = []
+    in_string = escaped = False
+    for char in text:
+        if in_string:
+            in_string = escaped or char != '"'
+            escaped = char == "\\" and not escaped
+        elif char == '"':
+            in_string = True
+        elif char in "[{":
+            open_brackets.append(char)
+        elif char in "]}" and open_brackets:
+            open_brackets.pop()
+    return open_brackets[-1:] == ["["]

@@ -177,12 +177,19 @@ def _illegal_base64(text: str) -> int | None:
         if char in "\r\n":
             continue
         if char == "=" and seen % 4 >= 2:
-            tail = "".join(text[offset:].split())
-            return None if tail == "=" * (4 - seen % 4) else offset
+            return _illegal_padding(text, offset, 4 - seen % 4)
         if char not in alphabet:
             return len(text[:offset].encode())
         seen += 1
     return None if seen % 4 == 0 else len(text) - seen % 4
+
+
+def _illegal_padding(text: str, offset: int, wanted: int) -> int | None:
+    padding = [(i, char) for i, char in enumerate(text) if i >= offset and char not in "\r\n"]
+    for number, (i, char) in enumerate(padding):
+        if number >= wanted or char != "=":
+            return i
+    return None if len(padding) == wanted else len(text)
 
 
 def _bool(field_tag: bytes) -> FieldWriter:

@@ -27,7 +27,7 @@ _INT32 = range(-(2**31), 2**31)
 class WrongTypeError(Exception):
     """A JSON value of another type than the field's.
 
-    `go_type` is set where upstream parses the value on its own, apart from the struct.
+    `go_type` is set where upstream names another type than the field's.
     """
 
     def __init__(self, value: Any, go_type: str = "") -> None:
