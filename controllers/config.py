@@ -1,0 +1,43 @@
+"""What the controllers' flags mean; names and defaults are kube-controller-manager's."""
+
+from dataclasses import dataclass
+
+from podpath.component_base.config import option
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    kubeconfig: str = option(help="kubeconfig file that leads to the API server")
+    controllers: tuple[str, ...] = option(
+        ("*",), help="which to run: '*' all, 'NAME' this one, '-NAME' not this one"
+    )
+    leader_elect: bool = option(True, help="wait to be elected before working")
+    leader_elect_lease_duration_s: float = option(
+        15.0, help="seconds after which another may lead", flag="leader-elect-lease-duration"
+    )
+    leader_elect_renew_deadline_s: float = option(
+        10.0, help="seconds to renew in, else lead is given up", flag="leader-elect-renew-deadline"
+    )
+    leader_elect_retry_period_s: float = option(
+        2.0, help="seconds between attempts", flag="leader-elect-retry-period"
+    )
+    leader_elect_resource_namespace: str = option("kube-system", help="namespace of the Lease")
+    leader_elect_resource_name: str = option("kube-controller-manager", help="name of the Lease")
+    root_ca_file: str = option("", help="CA bundle published in every namespace; empty: none")
+    terminated_pod_gc_threshold: int = option(
+        12500, help="how many finished Pods to keep; 0 keeps all"
+    )
+    node_monitor_period_s: float = option(
+        5.0, help="seconds between looks at the nodes", flag="node-monitor-period"
+    )
+    node_monitor_grace_period_s: float = option(
+        50.0,
+        help="seconds of silence after which a node is Unknown",
+        flag="node-monitor-grace-period",
+    )
+    node_startup_grace_period_s: float = option(
+        60.0, help="the same for a node that never spoke", flag="node-startup-grace-period"
+    )
+    diagnostics_socket: str = option("", help="unix socket for health, metrics and traces")
+    log_level: str = option("info", help="debug, info, warning or error")
+    log_format: str = option("text", help="text or json")
