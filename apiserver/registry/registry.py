@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from apiserver.lister import Lister
+from apiserver.caches import Caches
 from apiserver.registry.batch.job import JobStrategy
 from apiserver.registry.core import event
 from apiserver.registry.core.namespace import NamespaceFinalizeStrategy, NamespaceStrategy
@@ -74,10 +74,10 @@ class Registry:
     """Entries of all stored resources, made when first asked for."""
 
     def __init__(
-        self, storage: Storage, lister: Lister, clock: Clock, service_cluster_ip_range: str
+        self, storage: Storage, caches: Caches, clock: Clock, service_cluster_ip_range: str
     ) -> None:
         self._storage = storage
-        self._lister = lister
+        self._caches = caches
         self._clock = clock
         self._entries: dict[Resource[Any], Entry] = {}
         network = ipaddress.IPv4Network(service_cluster_ip_range)
@@ -101,7 +101,7 @@ class Registry:
         ttl_s = event.TTL_S if stored is scheme.EVENTS else 0
         return Entry(
             view,
-            Store(stored, self._storage, self._lister, self._clock, ttl_s=ttl_s),
+            Store(stored, self._storage, self._caches, self._clock, ttl_s=ttl_s),
             strategy,
             _updates(stored, strategy),
             {"status": stamp_running} if stored is scheme.PODS else {},
@@ -121,12 +121,12 @@ class Registry:
         return special.get(resource, GenericStrategy)(resource)
 
     def _used_cluster_ips(self) -> Iterable[str]:
-        for service in self._lister.list(scheme.SERVICES):
+        for service in self._caches.list(scheme.SERVICES):
             if service.spec.clusterIP not in ("", HEADLESS):
                 yield service.spec.clusterIP
 
     def _used_node_ports(self) -> Iterable[str]:
-        for service in self._lister.list(scheme.SERVICES):
+        for service in self._caches.list(scheme.SERVICES):
             for port in service.spec.ports:
                 if port.nodePort:
                     yield str(port.nodePort)

@@ -18,13 +18,12 @@ from apiserver.registry import deletion
 from apiserver.registry.deletion import Fate
 from apiserver.registry.strategy import Strategy
 from apiserver.storage.interface import (
-    CompactedError,
-    FutureVersionError,
     KeyExistsError,
     KeyNotFoundError,
     Storage,
     StorageUnavailableError,
     Stored,
+    TooLargeError,
     Value,
     VersionConflictError,
 )
@@ -44,10 +43,14 @@ Check = Callable[[Any], Awaitable[None]]
 """Raises ApiError when the present object must not be deleted."""
 
 
-class CachedReader(Protocol):
-    """The newest object that the watch cache has, which may lag behind storage."""
+class Cache(Protocol):
+    """The watch cache, which may lag behind storage."""
 
-    def get(self, resource: Resource[Any], namespace: str, name: str) -> Any: ...
+    def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
+        """The newest object it has, or None."""
+
+    def wrote(self, version: ObjectVersion) -> None:
+        """This was just stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Store:
         self,
         resource: Resource[Any],
         storage: Storage,
-        cache: CachedReader,
+        cache: Cache,
         clock: Clock,
         *,
         ttl_s: int = 0,
@@ -111,8 +114,7 @@ class Store:
             return ObjectVersion(self.resource, obj)
         with self._translated(meta.name, "create"):
             version = await self._storage.create(key, self._value(obj), ttl_s=self._ttl_s)
-        meta.resourceVersion = str(version)
-        return ObjectVersion(self.resource, obj)
+        return self._written(obj, version)
 
     async def update(
         self,
@@ -223,8 +225,7 @@ class Store:
                 if error.current is None:
                     raise KeyNotFoundError(key) from None
                 return self._origin(error.current)
-        meta.resourceVersion = str(version)
-        return ObjectVersion(self.resource, new)
+        return self._written(new, version)
 
     async def _remove(self, name: str, namespace: str, expected: int) -> bool:
         """False when another write came first. Raises: NotFound when it was a deletion."""
@@ -237,6 +238,13 @@ class Store:
                     raise KeyNotFoundError(key) from None
                 return False
         return True
+
+    def _written(self, obj: Any, version: int) -> ObjectVersion:
+        """From here on `obj` is shared: nobody changes it any more."""
+        obj.metadata.resourceVersion = str(version)
+        written = ObjectVersion(self.resource, obj)
+        self._cache.wrote(written)
+        return written
 
     def _value(self, obj: Message) -> Value:
         raw = obj.SerializeToString(deterministic=True)
@@ -254,6 +262,8 @@ class Store:
             raise errors.already_exists(group, plural, name) from None
         except KeyNotFoundError:
             raise errors.not_found(self.resource.group, self.resource.name, name) from None
+        except TooLargeError as error:
+            raise errors.too_large(str(error)) from None
         except StorageUnavailableError as error:
             raise unavailable(self.resource, operation, error) from error
 
@@ -264,19 +274,4 @@ def unavailable(
     """Storage did not answer: the client may try again."""
     failure = errors.server_timeout(resource.group, resource.name, operation)
     failure.status.details.causes.append(StatusCause(message=str(error)))
-    return failure
-
-
-def compacted(error: CompactedError, asked: str) -> errors.ApiError:
-    return errors.expired(f"too old resource version: {asked} ({error.oldest})")
-
-
-def too_new(error: FutureVersionError) -> errors.ApiError:
-    """The version asked for does not exist yet; clients know this one by its cause."""
-    failure = errors.timeout(
-        f"Too large resource version: {error.asked}, current: {error.current}", 1
-    )
-    failure.status.details.causes.append(
-        StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
-    )
     return failure

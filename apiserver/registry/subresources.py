@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from apiserver.verbs.interface import Target, UserInfo
 from podpath.api import scheme
 from podpath.api.scheme import Resource
-from protos.k8s import authentication_v1_pb2, autoscaling_v1_pb2, policy_v1_pb2
+from protos.k8s import authentication_v1_pb2, autoscaling_v1_pb2, meta_v1_pb2, policy_v1_pb2
 
 Handler = Callable[[UserInfo, Target, Message], Awaitable[Message]]
 """Answers a POST to a subresource, or to a resource that is never stored (reviews)."""
@@ -20,6 +20,7 @@ Handler = Callable[[UserInfo, Target, Message], Awaitable[Message]]
 Handlers = Mapping[tuple[Resource[Any], str], Handler]
 
 # Kinds that have no resource of their own: they exist as subresources only.
+STATUS = Resource("", "v1", "status", "Status", meta_v1_pb2.Status)
 SCALE = Resource("autoscaling", "v1", "scale", "Scale", autoscaling_v1_pb2.Scale)
 EVICTION = Resource("policy", "v1", "eviction", "Eviction", policy_v1_pb2.Eviction)
 TOKEN_REQUEST = Resource(

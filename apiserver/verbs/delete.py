@@ -72,7 +72,7 @@ async def _delete(
     entry = context.registry.entry(target.resource)
     deletion.validate_options(options)
     if any(run != "All" for run in options.dryRun):
-        wrong = errors.not_supported("dryRun", list(options.dryRun)[0], ("All",))
+        wrong = errors.not_supported("dryRun", next(iter(options.dryRun)), ("All",))
         raise errors.invalid_object("meta.k8s.io", "DeleteOptions", "", [wrong])
     dry_run = dry_run or bool(options.dryRun)
 

@@ -53,7 +53,7 @@ class Batcher(Generic[ItemT, ResultT]):
     def _returned(self) -> None:
         """One came back: those that wait go now."""
         self._in_flight -= 1
-        batch = []
+        batch: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
         while self._waiting and len(batch) < self._items_max:
             item, result = self._waiting.popleft()
             if not result.done():

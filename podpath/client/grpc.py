@@ -101,7 +101,7 @@ class GrpcClient:
 
     async def close(self) -> None:
         """Ends the connection and what is under way on it."""
-        await self._channel.close()
+        await self._channel.close(None)
 
     # Reader
 
@@ -180,7 +180,7 @@ class GrpcClient:
         dry_run: bool = False,
     ) -> ObjectT:
         if self._coalesce and not subresource and not dry_run:
-            return cast(ObjectT, await self._creates.call((resource, obj)))
+            return cast("ObjectT", await self._creates.call((resource, obj)))
         request = self._create_request(resource, obj)
         request.subresource, request.name = subresource, name
         request.options.dry_run = dry_run
@@ -207,8 +207,8 @@ class GrpcClient:
 
     async def update_status(self, resource: Resource[ObjectT], obj: ObjectT) -> ObjectT:
         if self._coalesce:
-            return cast(ObjectT, await self._statuses.call((resource, obj)))
-        return cast(ObjectT, await self._status_one((resource, obj)))
+            return cast("ObjectT", await self._statuses.call((resource, obj)))
+        return cast("ObjectT", await self._status_one((resource, obj)))
 
     async def update_status_many(
         self, resource: Resource[ObjectT], objs: Sequence[ObjectT]
@@ -280,7 +280,7 @@ class GrpcClient:
         async def call(request: Message) -> ResponseT:
             try:
                 return cast(
-                    ResponseT,
+                    "ResponseT",
                     await stub(request, timeout=CALL_TIMEOUT_S, metadata=self._metadata()),
                 )
             except grpc.aio.AioRpcError as error:
@@ -303,7 +303,7 @@ class GrpcClient:
     async def _create_one(self, item: Item) -> Any:
         return _decode(item[0], await self._create(self._create_request(*item)))
 
-    async def _create_items(self, items: Sequence[Item]) -> list[Any]:
+    async def _create_items(self, items: Sequence[Item]) -> Sequence[Any]:
         results: list[Any] = []
         for start in range(0, len(items), BATCH_ITEMS_MAX):
             part = items[start : start + BATCH_ITEMS_MAX]
@@ -324,7 +324,7 @@ class GrpcClient:
     async def _status_one(self, item: Item) -> Any:
         return _decode(item[0], await self._update_status(self._status_request(*item)))
 
-    async def _status_items(self, items: Sequence[Item]) -> list[Any]:
+    async def _status_items(self, items: Sequence[Item]) -> Sequence[Any]:
         results: list[Any] = []
         for start in range(0, len(items), BATCH_ITEMS_MAX):
             part = items[start : start + BATCH_ITEMS_MAX]
@@ -378,11 +378,11 @@ def _encode(resource: Resource[Any], obj: Message) -> Unknown:
 
 
 def _decode(resource: Resource[ObjectT], unknown: Unknown) -> ObjectT:
-    return cast(ObjectT, resource.message.FromString(unknown.raw))
+    return resource.message.FromString(unknown.raw)
 
 
 def _decode_as(message: type[ObjectT], unknown: Unknown) -> ObjectT:
-    return cast(ObjectT, message.FromString(unknown.raw))
+    return message.FromString(unknown.raw)
 
 
 def _results(items: Sequence[Item], response: api.BatchResponse) -> list[Any]:

@@ -46,5 +46,5 @@ def validate(scale: Scale) -> list[FieldError]:
 
 def _selector(resource: Resource[Any], obj: Any) -> str:
     if resource is REPLICATIONCONTROLLERS:
-        return ",".join(f"{k}={v}" for k, v in sorted(obj.spec.selector.items()))
-    return selectors.to_text(obj.spec.selector)
+        return str(selectors.from_labels(obj.spec.selector))
+    return str(selectors.from_message(obj.spec.selector))

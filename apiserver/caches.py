@@ -1,0 +1,115 @@
+"""The watch caches of all resources: made when first asked for, or at start.
+
+What admission and authorization ask for at every request is there before the doors open; the
+others (60 kinds that nobody may ever use) cost nothing until somebody does.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+from apiserver.storage.interface import KeyNotFoundError, Storage
+from apiserver.storage.version import ObjectVersion, decode
+from apiserver.storage.watch_cache import WatchCache
+from podpath.api.scheme import ObjectT, Resource
+from podpath.component_base.clock import Clock
+
+
+class Caches:
+    """Implements `apiserver.lister.Lister` and `ChangeSource`. `run` must be running."""
+
+    def __init__(self, storage: Storage, clock: Clock, eager: Iterable[Resource[Any]]) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._caches: dict[Resource[Any], WatchCache] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        for resource in eager:
+            self.cache(resource)
+
+    async def run(self) -> None:
+        """Keeps the caches current until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for cache in self._caches.values():
+                self._start(cache)
+            await asyncio.Event().wait()
+
+    async def synced(self) -> None:
+        """Returns when every cache made so far holds its first list."""
+        for cache in tuple(self._caches.values()):
+            while not cache.ready:
+                await self._clock.sleep(0.01)
+
+    @property
+    def ready(self) -> bool:
+        return all(cache.ready for cache in self._caches.values())
+
+    def cache(self, resource: Resource[Any]) -> WatchCache:
+        """The resource's cache; it may not be ready yet."""
+        found = self._caches.get(resource)
+        if found is None:
+            found = self._caches[resource] = WatchCache(resource, self._storage, self._clock)
+            self._start(found)
+        return found
+
+    def get(self, resource: Resource[ObjectT], namespace: str, name: str) -> ObjectT | None:
+        version = self.cache(resource).get(namespace, name)
+        return None if version is None else cast("ObjectT", version.object)
+
+    def list(self, resource: Resource[ObjectT], namespace: str = "") -> Sequence[ObjectT]:
+        return [version.object for version in self.cache(resource).list(namespace)]
+
+    async def get_live(
+        self, resource: Resource[ObjectT], namespace: str, name: str
+    ) -> ObjectT | None:
+        try:
+            stored = await self._storage.get(resource.storage_key(namespace, name))
+        except KeyNotFoundError:
+            return None
+        return cast("ObjectT", decode(resource, stored).object)
+
+    def subscribe(
+        self,
+        resource: Resource[ObjectT],
+        on_change: Callable[[ObjectT | None, ObjectT | None], None],
+    ) -> None:
+        self.cache(resource).subscribe(on_change)
+
+    def wrote(self, version: ObjectVersion) -> None:
+        """An object was stored: the cache need not decode it when storage tells of it."""
+        found = self._caches.get(version.resource)
+        if found is not None:
+            found.wrote(version)
+
+    async def find(
+        self, resource: Resource[Any], namespace: str, name: str
+    ) -> ObjectVersion | None:
+        """What the cache holds, once it holds anything."""
+        cache = self.cache(resource)
+        await cache.wait_ready()
+        return cache.get(namespace, name)
+
+    async def list_versions(
+        self, resource: Resource[Any], namespace: str, at_least: int
+    ) -> tuple[Sequence[ObjectVersion], int]:
+        """What the cache holds once it has come to `at_least`, and how far it is.
+
+        Raises: ApiError (Timeout) when it does not come that far.
+        """
+        cache = self.cache(resource)
+        await cache.wait_until(at_least)
+        return cache.list(namespace), cache.state.version
+
+    async def list_newest(
+        self, resource: Resource[Any], namespace: str
+    ) -> tuple[Sequence[ObjectVersion], int] | None:
+        """Like storage's own answer, from the cache; None when the cache cannot promise that."""
+        cache = self._caches.get(resource)
+        if cache is None or not cache.ready or not cache.can_ask_progress:
+            return None
+        await cache.wait_newest()
+        return cache.list(namespace), cache.state.version
+
+    def _start(self, cache: WatchCache) -> None:
+        if self._tasks is not None:
+            self._tasks.create_task(cache.run(), name=f"cache-{cache.resource.qualified_name}")

@@ -1,0 +1,4 @@
+"""PATCH: changes an object by a document, on its JSON tree.
+
+Source: k8s.io/apiserver pkg/endpoints/handlers/patch.go.
+"""

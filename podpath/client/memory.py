@@ -1,0 +1,410 @@
+"""A Client without a server: one process' memory, for tests and simulations.
+
+It behaves as an API server does as far as its clients can tell: resourceVersions that grow with
+every write, Conflict on a stale one, status kept apart from spec, graceful deletion of Pods,
+finalizers, watches that resume. It checks no permissions, sets no defaults and validates little.
+"""
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import orjson
+from google.protobuf.message import Message
+
+from podpath.api import errors, fields, json_codec
+from podpath.api.errors import ApiError
+from podpath.api.scheme import NODES, PODS, ObjectT, Resource
+from podpath.client.interface import EVERYTHING, EventType, ObjectList, Selection, WatchEvent
+from podpath.component_base.clock import Clock, SystemClock
+from protos.k8s.core_v1_pb2 import Binding, PodCondition
+from protos.k8s.meta_v1_pb2 import DeleteOptions, ObjectMeta
+
+GENERATE_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+ResultT = TypeVar("ResultT")
+
+_Key = tuple[str, str]
+_Match = Callable[[Message], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One write. `previous` is None for a creation; `object` is what was there for a deletion."""
+
+    version: int
+    resource: Resource[Any]
+    key: _Key
+    object: Message
+    previous: Message | None
+    deleted: bool = False
+
+
+class MemoryClient:
+    """A Client whose objects live here. `calls` records (method, resource name, object name)."""
+
+    def __init__(self, clock: Clock | None = None, rng: random.Random | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+        self._objects: dict[Resource[Any], dict[_Key, Message]] = {}
+        self._version = 1
+        self._oldest = 0
+        self._history: list[_Change] = []
+        self._wakers: set[asyncio.Event] = set()
+        self._errors: dict[str, list[ApiError]] = {}
+        self.calls: list[tuple[str, str, str]] = []
+
+    # What tests do to it
+
+    def inject_error(self, method: str, error: ApiError, times: int = 1) -> None:
+        """The next `times` calls of `method` ("bind", "update_status", ...) raise `error`."""
+        self._errors.setdefault(method, []).extend([error] * times)
+
+    def compact(self) -> None:
+        """Forgets the history: watches from an older version get Expired."""
+        self._history.clear()
+        self._oldest = self._version
+
+    def seed(self, resource: Resource[ObjectT], *objs: ObjectT) -> None:
+        """Stores objects as they are, status included; gives them a uid when they have none."""
+        for obj in objs:
+            copy = _copy(obj)
+            _meta(copy).uid = _meta(copy).uid or str(uuid.UUID(int=self._rng.getrandbits(128)))
+            self._put(resource, copy)
+
+    # Reader
+
+    async def get(
+        self, resource: Resource[ObjectT], namespace: str, name: str, *, resource_version: str = ""
+    ) -> ObjectT:
+        self._called("get", resource, name)
+        return _copy(self._find(resource, namespace, name))
+
+    async def list(
+        self,
+        resource: Resource[ObjectT],
+        selection: Selection = EVERYTHING,
+        *,
+        resource_version: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+    ) -> ObjectList[ObjectT]:
+        self._called("list", resource, "")
+        matches = _matcher(resource, selection)
+        found = sorted(self._objects.get(resource, {}).items(), key=lambda item: item[0])
+        start = tuple(continue_token.split("/", 1)) if continue_token else ("", "")
+        items = [cast("ObjectT", _copy(obj)) for key, obj in found if key > start and matches(obj)]
+        token = ""
+        if limit and len(items) > limit:
+            items = items[:limit]
+            token = "/".join(_key(resource, items[-1]))
+        return ObjectList(items, str(self._version), token)
+
+    async def watch(
+        self,
+        resource: Resource[ObjectT],
+        selection: Selection = EVERYTHING,
+        *,
+        resource_version: str = "",
+        send_initial_events: bool = False,
+    ) -> AsyncIterator[Sequence[WatchEvent[ObjectT]]]:
+        self._called("watch", resource, "")
+        matches = _matcher(resource, selection)
+        since = int(resource_version or 0)
+        if since and since < self._oldest:
+            raise errors.expired(f"too old resource version: {since} ({self._oldest})")
+        wake = asyncio.Event()
+        self._wakers.add(wake)
+        try:
+            if send_initial_events or since == 0:
+                since = self._version
+                present = [obj for obj in self._objects.get(resource, {}).values() if matches(obj)]
+                initial = [WatchEvent(EventType.ADDED, cast("ObjectT", obj)) for obj in present]
+                if send_initial_events:
+                    initial.append(_bookmark(resource, since))
+                if initial:
+                    yield initial
+            while True:
+                if since < self._oldest:
+                    raise errors.expired(f"too old resource version: {since} ({self._oldest})")
+                wake.clear()
+                changes = [c for c in self._history if c.version > since]
+                since = self._version
+                events = [e for c in changes if (e := _event(c, resource, matches)) is not None]
+                if events:
+                    yield cast("Sequence[WatchEvent[ObjectT]]", events)
+                else:
+                    await wake.wait()
+        finally:
+            self._wakers.discard(wake)
+
+    # Writer
+
+    async def create(
+        self,
+        resource: Resource[ObjectT],
+        obj: ObjectT,
+        *,
+        subresource: str = "",
+        name: str = "",
+        dry_run: bool = False,
+    ) -> ObjectT:
+        self._called("create", resource, _meta(obj).name or _meta(obj).generateName)
+        if subresource:
+            raise errors.method_not_supported(resource.group, resource.name, "create")
+        copy = _copy(obj)
+        meta = _meta(copy)
+        if not meta.name and meta.generateName:
+            meta.name = meta.generateName[:58] + "".join(
+                self._rng.choice(GENERATE_NAME_ALPHABET) for _ in range(5)
+            )
+        if not meta.name:
+            missing = errors.required("metadata.name", "name or generateName is required")
+            raise errors.invalid_object(resource.group, resource.kind, "", [missing])
+        if _key(resource, copy) in self._objects.get(resource, {}):
+            raise errors.already_exists(resource.group, resource.name, meta.name)
+        meta.uid = str(uuid.UUID(int=self._rng.getrandbits(128)))
+        meta.creationTimestamp.seconds = int(self._clock.now().timestamp())
+        if "status" in resource.subresources and resource is not NODES:
+            copy.ClearField("status")
+        if resource is PODS:
+            cast("Any", copy).status.phase = "Pending"
+        if not dry_run:
+            self._put(resource, copy)
+        return _copy(copy)
+
+    async def create_many(
+        self, resource: Resource[ObjectT], objs: Sequence[ObjectT]
+    ) -> Sequence[ObjectT | ApiError]:
+        return await asyncio.gather(*(_outcome(self.create(resource, obj)) for obj in objs))
+
+    async def update(
+        self, resource: Resource[ObjectT], obj: ObjectT, *, subresource: str = ""
+    ) -> ObjectT:
+        method = "update_status" if subresource == "status" else "update"
+        self._called(method, resource, _meta(obj).name)
+        return self._replace(resource, obj, subresource)
+
+    async def update_status(self, resource: Resource[ObjectT], obj: ObjectT) -> ObjectT:
+        return await self.update(resource, obj, subresource="status")
+
+    async def update_status_many(
+        self, resource: Resource[ObjectT], objs: Sequence[ObjectT]
+    ) -> Sequence[ObjectT | ApiError]:
+        return await asyncio.gather(*(_outcome(self.update_status(resource, obj)) for obj in objs))
+
+    async def patch(
+        self,
+        resource: Resource[ObjectT],
+        namespace: str,
+        name: str,
+        patch: bytes,
+        *,
+        patch_type: str = "application/strategic-merge-patch+json",
+        subresource: str = "",
+    ) -> ObjectT:
+        self._called("patch", resource, name)
+        current = self._find(resource, namespace, name)
+        patched = _patched(resource, current, orjson.loads(patch), patch_type)
+        return self._replace(resource, patched, subresource)
+
+    async def delete(
+        self,
+        resource: Resource[ObjectT],
+        namespace: str,
+        name: str,
+        options: DeleteOptions | None = None,
+    ) -> None:
+        self._called("delete", resource, name)
+        options = options or DeleteOptions()
+        current = self._find(resource, namespace, name)
+        meta = _meta(current)
+        if options.preconditions.uid not in ("", meta.uid):
+            cause = (
+                f"Precondition failed: UID in precondition: {options.preconditions.uid}, "
+                f"UID in object meta: {meta.uid}"
+            )
+            raise errors.conflict(resource.group, resource.name, name, cause)
+        grace = _grace_s(resource, current, options)
+        if grace == 0 and not meta.finalizers:
+            self._remove(resource, current)
+            return
+        if meta.HasField("deletionTimestamp") and grace >= meta.deletionGracePeriodSeconds:
+            return
+        copy = _copy(current)
+        _meta(copy).deletionTimestamp.seconds = int(self._clock.now().timestamp()) + grace
+        _meta(copy).deletionGracePeriodSeconds = grace
+        self._put(resource, copy)
+
+    async def bind(self, binding: Binding) -> None:
+        self._called("bind", PODS, binding.metadata.name)
+        pod = self._find(PODS, binding.metadata.namespace, binding.metadata.name)
+        if pod.spec.nodeName:
+            cause = f'pod {pod.metadata.name} is already assigned to node "{pod.spec.nodeName}"'
+            raise errors.conflict("", "pods", pod.metadata.name, cause)
+        copy = _copy(pod)
+        copy.spec.nodeName = binding.target.name
+        others = [c for c in copy.status.conditions if c.type != "PodScheduled"]
+        del copy.status.conditions[:]
+        copy.status.conditions.extend([*others, PodCondition(type="PodScheduled", status="True")])
+        self._put(PODS, copy)
+
+    async def bind_many(self, bindings: Sequence[Binding]) -> Sequence[ApiError | None]:
+        return await asyncio.gather(*(_outcome(self.bind(binding)) for binding in bindings))
+
+    # Its parts
+
+    def _called(self, method: str, resource: Resource[Any], name: str) -> None:
+        self.calls.append((method, resource.name, name))
+        if self._errors.get(method):
+            raise self._errors[method].pop(0)
+
+    def _find(self, resource: Resource[ObjectT], namespace: str, name: str) -> ObjectT:
+        key = (namespace if resource.namespaced else "", name)
+        found = self._objects.get(resource, {}).get(key)
+        if found is None:
+            raise errors.not_found(resource.group, resource.name, name)
+        return cast("ObjectT", found)
+
+    def _replace(self, resource: Resource[ObjectT], obj: ObjectT, subresource: str) -> ObjectT:
+        name = _meta(obj).name
+        current = self._find(resource, _meta(obj).namespace, name)
+        if _meta(obj).resourceVersion not in ("", _meta(current).resourceVersion):
+            raise errors.conflict(resource.group, resource.name, name, errors.STALE_OBJECT)
+        if _meta(obj).uid not in ("", _meta(current).uid):
+            cause = (
+                f"Precondition failed: UID in precondition: {_meta(obj).uid}, "
+                f"UID in object meta: {_meta(current).uid}"
+            )
+            raise errors.conflict(resource.group, resource.name, name, cause)
+        copy = _merged(resource, current, obj, subresource)
+        if copy == current:
+            return copy
+        meta = _meta(copy)
+        ended = meta.HasField("deletionTimestamp") and meta.deletionGracePeriodSeconds == 0
+        if ended and not meta.finalizers:
+            self._remove(resource, copy)
+            return copy
+        self._put(resource, copy)
+        return _copy(copy)
+
+    def _put(self, resource: Resource[Any], obj: Message) -> None:
+        self._version += 1
+        _meta(obj).resourceVersion = str(self._version)
+        stored = _copy(obj)
+        key = _key(resource, stored)
+        previous = self._objects.setdefault(resource, {}).get(key)
+        self._objects[resource][key] = stored
+        self._tell(_Change(self._version, resource, key, stored, previous))
+
+    def _remove(self, resource: Resource[Any], obj: Message) -> None:
+        key = _key(resource, obj)
+        last = _copy(obj)
+        previous = self._objects[resource].pop(key)
+        self._version += 1
+        _meta(last).resourceVersion = str(self._version)
+        self._tell(_Change(self._version, resource, key, last, previous, deleted=True))
+
+    def _tell(self, change: _Change) -> None:
+        self._history.append(change)
+        for wake in self._wakers:
+            wake.set()
+
+
+async def _outcome(call: Awaitable[ResultT]) -> ResultT | ApiError:
+    try:
+        return await call
+    except ApiError as error:
+        return error
+
+
+def _patched(
+    resource: Resource[ObjectT], current: ObjectT, document: Any, patch_type: str
+) -> ObjectT:
+    from podpath.api import patch
+
+    tree = patch.apply(patch_type, resource, json_codec.to_json(current), document)
+    return json_codec.from_json(resource.message, tree).message
+
+
+def _meta(obj: Message) -> ObjectMeta:
+    return cast("ObjectMeta", cast("Any", obj).metadata)
+
+
+def _copy(obj: ObjectT) -> ObjectT:
+    copy = type(obj)()
+    copy.CopyFrom(obj)
+    return copy
+
+
+def _key(resource: Resource[Any], obj: Message) -> _Key:
+    meta = _meta(obj)
+    return (meta.namespace if resource.namespaced else "", meta.name)
+
+
+def _merged(
+    resource: Resource[ObjectT], current: ObjectT, obj: ObjectT, subresource: str
+) -> ObjectT:
+    """What an update stores: the part that it may change from `obj`, the rest from `current`."""
+    base, part = (current, obj) if subresource == "status" else (obj, current)
+    copy = _copy(base)
+    if "status" in resource.subresources:
+        copy.ClearField("status")
+        if part.HasField("status"):
+            cast("Any", copy).status.CopyFrom(cast("Any", part).status)
+    meta, old = _meta(copy), _meta(current)
+    meta.uid, meta.resourceVersion = old.uid, old.resourceVersion
+    meta.creationTimestamp.CopyFrom(old.creationTimestamp)
+    if old.HasField("deletionTimestamp"):
+        meta.deletionTimestamp.CopyFrom(old.deletionTimestamp)
+        meta.deletionGracePeriodSeconds = old.deletionGracePeriodSeconds
+    return copy
+
+
+def _grace_s(resource: Resource[Any], obj: Message, options: DeleteOptions) -> int:
+    """Seconds that a deletion leaves: only Pods on a node that have not ended get any."""
+    pod = cast("Any", obj)
+    if resource is not PODS or not pod.spec.nodeName:
+        return 0
+    if pod.status.phase in ("Succeeded", "Failed"):
+        return 0
+    if options.HasField("gracePeriodSeconds"):
+        return max(options.gracePeriodSeconds, 0)
+    if pod.spec.HasField("terminationGracePeriodSeconds"):
+        return int(pod.spec.terminationGracePeriodSeconds)
+    return 30
+
+
+def _matcher(resource: Resource[Any], selection: Selection) -> _Match:
+    labels = fields.parse_labels(selection.label_selector)
+    wanted = fields.parse(resource, selection.field_selector)
+
+    def matches(obj: Message) -> bool:
+        meta = _meta(obj)
+        if selection.namespace and meta.namespace != selection.namespace:
+            return False
+        return labels.matches(meta.labels) and fields.matches(resource, obj, wanted)
+
+    return matches
+
+
+def _event(change: _Change, resource: Resource[Any], matches: _Match) -> WatchEvent[Message] | None:
+    """What a watcher that selects by `matches` sees of a change, if anything."""
+    if change.resource is not resource:
+        return None
+    before = change.previous is not None and matches(change.previous)
+    after = not change.deleted and matches(change.object)
+    if after:
+        return WatchEvent(EventType.MODIFIED if before else EventType.ADDED, change.object)
+    return WatchEvent(EventType.DELETED, change.object) if before else None
+
+
+def _bookmark(resource: Resource[ObjectT], version: int) -> WatchEvent[ObjectT]:
+    obj = resource.message()
+    _meta(obj).resourceVersion = str(version)
+    _meta(obj).annotations[INITIAL_EVENTS_END] = "true"
+    return WatchEvent(EventType.BOOKMARK, obj)
