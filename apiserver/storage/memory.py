@@ -48,6 +48,12 @@ class _Watch:
         self.since = since
         self._steps: deque[Changes] = deque()
         self._ready = asyncio.Event()
+        self._failure: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        """Ends the watch, after what it has not taken yet."""
+        self._failure = error
+        self._ready.set()
 
     def push(self, changes: list[Change], version: int) -> None:
         if version > self.since:
@@ -57,6 +63,8 @@ class _Watch:
 
     async def next(self) -> Changes:
         while not self._steps:
+            if self._failure is not None:
+                raise self._failure
             self._ready.clear()
             await self._ready.wait()
         return self._steps.popleft()
@@ -149,6 +157,11 @@ class MemoryStorage:
         self._settle()
         self._compacted = revision_of(version)
         self._log = [e for e in self._log if revision_of(e.change.version) >= self._compacted]
+
+    def expire_watches(self) -> None:
+        """Ends the open watches as if they had fallen behind a compaction. For tests."""
+        for watch in self._watches:
+            watch.fail(CompactedError(compose(self._compacted, 0)))
 
     def _expect(self, key: str, expected: int) -> None:
         self._expire()
