@@ -1,0 +1,1 @@
+"""One CRI call per file: `async def CALL(runtime, request) -> response`."""

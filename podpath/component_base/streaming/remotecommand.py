@@ -1,0 +1,146 @@
+"""exec and attach: a Process on one side, a client on the other, five channels between them.
+
+    stdin 0 →  ← stdout 1  ← stderr 2  ← error 3 (a Status at the end)  resize 4 →  close 255 →
+
+Over WebSocket each binary message begins with its channel's number; `close` (v5) names the
+channel that its sender will not write any more. Over SPDY each channel is a stream of its own.
+Source: k8s.io/apimachinery pkg/util/remotecommand, k8s.io/kubelet pkg/cri/streaming/remotecommand.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol
+
+import orjson
+
+from podpath.component_base.streaming.process import Process, TerminalSize
+from podpath.component_base.streaming.websocket import CLOSE_NORMAL, WebSocket
+
+V5 = "v5.channel.k8s.io"
+V4 = "v4.channel.k8s.io"
+WEBSOCKET_PROTOCOLS = (V5, V4)
+
+
+class Channel(IntEnum):
+    """The wire's numbers."""
+
+    STDIN = 0
+    STDOUT = 1
+    STDERR = 2
+    ERROR = 3
+    RESIZE = 4
+    CLOSE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Something from the client; `data` None ends the channel."""
+
+    channel: Channel
+    data: bytes | None
+
+
+class CommandTransport(Protocol):
+    """The client's side of a session."""
+
+    def inputs(self) -> AsyncIterator[Input]:
+        """What the client sends; ends when the client is gone."""
+
+    async def send(self, channel: Channel, data: bytes) -> None:
+        """Raises: ConnectionError."""
+
+    async def finish(self, status: bytes) -> None:
+        """Sends the Status on the error channel and closes all."""
+
+
+class WebSocketCommand:
+    """Channels inside one WebSocket."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def inputs(self) -> AsyncIterator[Input]:
+        while (message := await self._websocket.receive()) is not None:
+            if not message:
+                continue
+            number, data = message[0], message[1:]
+            if number == Channel.CLOSE and data:
+                if data[0] == Channel.STDIN:
+                    yield Input(Channel.STDIN, None)
+            elif number in (Channel.STDIN, Channel.RESIZE):
+                yield Input(Channel(number), data)
+
+    async def send(self, channel: Channel, data: bytes) -> None:
+        await self._websocket.send(bytes((channel,)) + data)
+
+    async def finish(self, status: bytes) -> None:
+        await self.send(Channel.ERROR, status)
+        await self._websocket.close(CLOSE_NORMAL)
+
+
+class _ClientGone(Exception):
+    pass
+
+
+async def serve_process(transport: CommandTransport, process: Process) -> None:
+    """Runs one session to its end and closes the process. The last thing sent is its Status."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            feeding = tasks.create_task(_feed(transport, process))
+            while (output := await process.read()) is not None:
+                await transport.send(Channel(output[0]), output[1])
+            status = exit_status(await process.wait())
+            feeding.cancel()
+        await transport.finish(status)
+    except* (_ClientGone, ConnectionError):
+        pass
+    finally:
+        await process.close()
+
+
+async def _feed(transport: CommandTransport, process: Process) -> None:
+    async for item in transport.inputs():
+        if item.channel is Channel.RESIZE:
+            if size := parse_size(item.data or b""):
+                await process.resize(size)
+        elif item.data is None:
+            await process.close_stdin()
+        elif item.data:
+            # A process that closed its input does not end the session.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                await process.write(item.data)
+    raise _ClientGone
+
+
+def parse_size(data: bytes) -> TerminalSize | None:
+    """`{"Width": 80, "Height": 24}`; None if it is anything else."""
+    try:
+        tree = orjson.loads(data)
+        return TerminalSize(int(tree["Width"]), int(tree["Height"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def exit_status(code: int) -> bytes:
+    """The Status of a command that ended, as JSON."""
+    if code == 0:
+        return orjson.dumps({"metadata": {}, "status": "Success"})
+    return _failure(
+        "NonZeroExitCode",
+        f"command terminated with non-zero exit code: exit status {code}",
+        details={"causes": [{"reason": "ExitCode", "message": str(code)}]},
+    )
+
+
+def error_status(message: str) -> bytes:
+    """The Status of a session that failed, as JSON."""
+    return _failure("InternalError", message, code=500)
+
+
+def _failure(reason: str, message: str, **more: Any) -> bytes:
+    return orjson.dumps(
+        {"metadata": {}, "status": "Failure", "message": message, "reason": reason} | more
+    )

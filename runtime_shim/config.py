@@ -1,0 +1,68 @@
+"""The shim's settings."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from podpath.component_base.config import ConfigError, option
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One shim serves one node. Paths are made when they are missing."""
+
+    listen: str = option(help="unix:///PATH of the CRI socket (mode 0600)")
+    state_dir: Path = option(  # noqa: RUF009  no mutable default is made
+        help="directory of this shim's journal, sockets and per-container files; the same one "
+        "after a restart finds all containers again"
+    )
+    backend: str = option(
+        "nerdctl", help="container engine: nerdctl, fake, or an entry point's name"
+    )
+    runtime_handlers: tuple[str, ...] = option(
+        (), help="further engines by RuntimeClass handler, HANDLER=BACKEND"
+    )
+    containerd_address: str = option("/run/containerd/containerd.sock", help="containerd's socket")
+    containerd_namespace: str = option(
+        "podpath", help="containerd namespace of this node; no other runtime may use it"
+    )
+    data_root: str = option("", help="nerdctl's data directory (default: STATE_DIR/nerdctl)")
+    cni_path: str = option("/usr/lib/cni", help="directory of the CNI plugins")
+    pod_cidr: str = option(
+        "10.88.0.0/16", help="range of the Pods' addresses until UpdateRuntimeConfig gives one"
+    )
+    bridge: str = option("", help="name of the Pods' bridge (default: made from the state dir)")
+    sandbox_image: str = option(
+        "podpath/pause:3.10", help="image whose process holds a shared PID namespace"
+    )
+    image_pull_timeout_s: float = option(
+        120.0, help="seconds until a pull without progress is given up"
+    )
+    streaming_address: str = option("127.0.0.1", help="address of the streaming server")
+    streaming_port: int = option(0, help="port of the streaming server; 0: a free one")
+    diagnostics_socket: str = option(
+        "", help="unix socket of /healthz /readyz /metrics /debug/podtrace"
+    )
+    log_level: str = option("info", help="debug, info, warning or error")
+    log_format: str = option("text", help="text or json")
+
+    def __post_init__(self) -> None:
+        if not self.listen.startswith("unix://"):
+            raise ConfigError(f"--listen {self.listen!r}: expected unix:///PATH")
+
+    @property
+    def socket(self) -> Path:
+        return Path(self.listen.removeprefix("unix://"))
+
+    def backend_options(self) -> dict[str, str]:
+        """Every setting as text, for backends."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+    def handlers(self) -> dict[str, str]:
+        """Backend names by RuntimeClass handler; "" is the default. Raises: ConfigError."""
+        names = {"": self.backend}
+        for text in self.runtime_handlers:
+            handler, equals, backend = text.partition("=")
+            if not (handler and equals and backend):
+                raise ConfigError(f"--runtime-handlers {text!r}: expected HANDLER=BACKEND")
+            names[handler] = backend
+        return names

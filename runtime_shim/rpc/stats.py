@@ -1,0 +1,76 @@
+"""ContainerStats, ListContainerStats, PodSandboxStats, ListPodSandboxStats."""
+
+from collections.abc import Mapping
+
+from protos.cri import runtime_v1_pb2 as cri
+from runtime_shim.runtime import Runtime
+from runtime_shim.state import RUNNING, ContainerRecord, SandboxRecord
+
+
+async def container_stats(
+    runtime: Runtime, request: cri.ContainerStatsRequest
+) -> cri.ContainerStatsResponse:
+    """Raises: CriError NOT_FOUND."""
+    record = runtime.state.container(request.container_id)
+    return cri.ContainerStatsResponse(stats=_of_container(runtime, record))
+
+
+async def list_container_stats(
+    runtime: Runtime, request: cri.ListContainerStatsRequest
+) -> cri.ListContainerStatsResponse:
+    """Of running containers that match the filter."""
+    asked = cri.ContainerFilter(
+        id=request.filter.id,
+        pod_sandbox_id=request.filter.pod_sandbox_id,
+        label_selector=request.filter.label_selector,
+    )
+    found = [r for r in runtime.state.select_containers(asked) if r.state == RUNNING]
+    return cri.ListContainerStatsResponse(stats=[_of_container(runtime, r) for r in found])
+
+
+async def pod_sandbox_stats(
+    runtime: Runtime, request: cri.PodSandboxStatsRequest
+) -> cri.PodSandboxStatsResponse:
+    """Raises: CriError NOT_FOUND."""
+    record = runtime.state.sandbox(request.pod_sandbox_id)
+    return cri.PodSandboxStatsResponse(stats=_of_sandbox(runtime, record))
+
+
+async def list_pod_sandbox_stats(
+    runtime: Runtime, request: cri.ListPodSandboxStatsRequest
+) -> cri.ListPodSandboxStatsResponse:
+    """Of ready sandboxes that match the filter."""
+    asked = cri.PodSandboxFilter(id=request.filter.id, label_selector=request.filter.label_selector)
+    found = [r for r in runtime.state.select_sandboxes(asked) if not r.stopped_at]
+    return cri.ListPodSandboxStatsResponse(stats=[_of_sandbox(runtime, r) for r in found])
+
+
+def _of_container(runtime: Runtime, record: ContainerRecord) -> cri.ContainerStats:
+    stats = cri.ContainerStats()
+    if record.state == RUNNING:
+        stats.CopyFrom(runtime.backend(record.handler).container_stats(record))
+    stats.attributes.CopyFrom(
+        cri.ContainerAttributes(
+            id=record.id,
+            metadata=record.config.metadata,
+            labels=record.config.labels,
+            annotations=record.config.annotations,
+        )
+    )
+    return stats
+
+
+def _of_sandbox(runtime: Runtime, record: SandboxRecord) -> cri.PodSandboxStats:
+    linux = runtime.backend(record.handler).sandbox_stats(record)
+    members = [c for c in runtime.state.containers_of(record.id) if c.state == RUNNING]
+    linux.containers.extend(_of_container(runtime, c) for c in members)
+    annotations: Mapping[str, str] = record.config.annotations
+    return cri.PodSandboxStats(
+        attributes=cri.PodSandboxAttributes(
+            id=record.id,
+            metadata=record.config.metadata,
+            labels=record.config.labels,
+            annotations=annotations,
+        ),
+        linux=linux,
+    )
