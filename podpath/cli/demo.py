@@ -9,7 +9,7 @@ from podpath.cli import components, containerd, down, trace, up
 from podpath.cli.latency import Latencies, measure
 from podpath.cli.layout import ClusterError, ClusterState, Layout
 from podpath.client import kubeconfig
-from podpath.client.grpc import connect
+from podpath.client.grpc import GrpcClient
 from podpath.component_base import binaries
 from podpath.component_base.clock import SystemClock
 
@@ -136,7 +136,7 @@ def _short(argument: str) -> str:
 
 def _report(layout: Layout, state: ClusterState, clock: SystemClock) -> None:
     async def both() -> tuple[Latencies, Latencies]:
-        async with connect(kubeconfig.load(layout.kubeconfig)) as client:
+        async with GrpcClient(kubeconfig.load(layout.kubeconfig)) as client:
             one_by_one = await measure(
                 client, clock, "one-by-one", _PODS_MEASURED, IMAGE, at_once=False
             )

@@ -12,7 +12,9 @@ from podpath.cli.layout import ClusterError
 
 def free_ports(count: int, avoid: Iterable[int] = ()) -> list[int]:
     """Ports of loopback that nobody listens on now, none of them in `avoid`."""
-    taken, held, ports = set(avoid), [], []
+    taken = set(avoid)
+    held: list[socket.socket] = []
+    ports: list[int] = []
     try:
         while len(ports) < count:
             holder = socket.socket()

@@ -9,7 +9,7 @@ from podpath.api.errors import ApiError
 from podpath.cli import diagnostics
 from podpath.cli.layout import ClusterError, Layout
 from podpath.client import kubeconfig
-from podpath.client.grpc import connect
+from podpath.client.grpc import GrpcClient
 from podpath.component_base.pod_trace import PodStep
 
 
@@ -30,7 +30,7 @@ async def find_uid(layout: Layout, pod: str) -> str:
     if pod.count("-") == 4 and "/" not in pod and len(pod) == 36:
         return pod
     namespace, _, name = pod.rpartition("/")
-    async with connect(kubeconfig.load(layout.kubeconfig)) as client:
+    async with GrpcClient(kubeconfig.load(layout.kubeconfig)) as client:
         try:
             found = await client.get(scheme.PODS, namespace or "default", name)
         except ApiError as error:

@@ -13,7 +13,7 @@ from podpath.cli import components, containerd, diagnostics, network
 from podpath.cli.layout import ClusterError, ClusterState, Layout, Node, clusters
 from podpath.cli.processes import Processes, ProcessSpec
 from podpath.client import kubeconfig
-from podpath.client.grpc import connect
+from podpath.client.grpc import GrpcClient
 from podpath.component_base import binaries, image_tar, pki
 from podpath.component_base.clock import SystemClock
 from protos.k8s import core_v1_pb2
@@ -188,7 +188,7 @@ class _Runner:
     async def _wait_nodes(self, waiting: set[str]) -> None:
         clock = SystemClock()
         deadline = clock.monotonic() + READY_TIMEOUT_S
-        async with connect(kubeconfig.load(self._layout.kubeconfig)) as client:
+        async with GrpcClient(kubeconfig.load(self._layout.kubeconfig)) as client:
             while waiting:
                 for name in sorted(waiting):
                     kubelet = f"{name}-kubelet"

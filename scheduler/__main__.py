@@ -1,0 +1,63 @@
+"""`python -m scheduler`: the scheduler's process."""
+
+import asyncio
+import random
+import socket
+import sys
+
+from podpath.client import kubeconfig
+from podpath.client.event_recorder import EventRecorder
+from podpath.client.grpc import GrpcClient
+from podpath.client.leader_election import LeaderElector, LeaseLock
+from podpath.component_base import config, logs, shutdown
+from podpath.component_base.clock import SystemClock
+from podpath.component_base.serving import diagnostics
+from scheduler.config import Config
+from scheduler.plugins.registry import default_framework
+from scheduler.scheduler import Scheduler
+
+
+async def run(settings: Config) -> None:
+    """Watches at once, schedules while it leads."""
+    clock = SystemClock()
+    rng = random.Random(settings.seed or None)
+    async with GrpcClient(kubeconfig.load(settings.kubeconfig)) as client:
+        recorder = EventRecorder(client, settings.scheduler_name, clock=clock)
+        scheduler = Scheduler(
+            client, default_framework(), settings, clock=clock, rng=rng, recorder=recorder
+        )
+        ready = lambda: scheduler.has_synced  # noqa: E731
+        async with (
+            diagnostics(settings.diagnostics_socket, ready=ready),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(recorder.run(), name="events")
+            tasks.create_task(scheduler.watch(), name="informers")
+            if not settings.leader_elect:
+                await scheduler.lead()
+            identity = f"{socket.gethostname()}_{rng.getrandbits(64):016x}"
+            lock = LeaseLock(
+                "kube-system",
+                "kube-scheduler",
+                identity,
+                settings.leader_elect_lease_duration_s,
+                settings.leader_elect_renew_deadline_s,
+                settings.leader_elect_retry_period_s,
+            )
+            # Losing the lead ends the process: whatever it believes may be stale.
+            await LeaderElector(client, lock, clock=clock, rng=rng).run(scheduler.lead)
+
+
+def main() -> int:
+    settings = config.load(
+        Config,
+        sys.argv[1:],
+        prog="scheduler",
+        description="Assigns Pods to nodes: filters, scores, binds.",
+    )
+    logs.setup(settings.log_level, settings.log_format)
+    return shutdown.run(lambda: run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

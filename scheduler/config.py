@@ -1,0 +1,26 @@
+"""The scheduler's settings. Flags are upstream's; see `python -m scheduler --help`."""
+
+from dataclasses import dataclass
+
+from podpath.component_base.config import option
+
+
+@dataclass(frozen=True)
+class Config:
+    kubeconfig: str = option(help="how to reach the apiserver")
+    leader_elect: bool = option(True, help="lead before scheduling, so that several may run")
+    leader_elect_lease_duration_s: float = option(15.0, help="how long a lead lasts unrenewed")
+    leader_elect_renew_deadline_s: float = option(10.0, help="when a leader gives up renewing")
+    leader_elect_retry_period_s: float = option(2.0, help="time between tries to lead or renew")
+    scheduler_name: str = option(
+        "default-scheduler", help="schedule the Pods whose spec.schedulerName this is"
+    )
+    percentage_of_nodes_to_score: int = option(
+        0, help="stop looking after this share of feasible nodes; 0 adapts to the cluster's size"
+    )
+    pod_initial_backoff_seconds: float = option(1.0, help="first wait of a Pod that did not fit")
+    pod_max_backoff_seconds: float = option(10.0, help="longest wait of a Pod that did not fit")
+    seed: int = option(0, help="seed of the lots among equal nodes; 0 takes the system's entropy")
+    diagnostics_socket: str = option("", help="unix socket for /healthz, /metrics, /debug/podtrace")
+    log_level: str = option("info", help="debug, info, warning or error")
+    log_format: str = option("text", help="text or json")

@@ -1,0 +1,13 @@
+"""Higher priority first, then who has waited longer.
+
+Source: pkg/scheduler/framework/plugins/queuesort/priority_sort.go.
+"""
+
+from scheduler.node_info import PodInfo
+
+
+class PrioritySort:
+    name = "PrioritySort"
+
+    def sort_key(self, pod: PodInfo, queued_at: float) -> tuple[float, ...]:
+        return (-pod.priority, queued_at)
