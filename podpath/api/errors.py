@@ -4,8 +4,12 @@ Source: k8s.io/apimachinery pkg/api/errors, pkg/apis/meta/v1/types.go.
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+import orjson
+
+from podpath.api.go_text import quote
 from protos.k8s.meta_v1_pb2 import Status, StatusCause, StatusDetails
 
 # reason -> (HTTP code, name of the gRPC status code)
@@ -71,7 +75,9 @@ def invalid(path: str, value: object, detail: str) -> FieldError:
 
 
 def not_supported(path: str, value: object, supported: Iterable[str]) -> FieldError:
-    values = ", ".join(f'"{v}"' for v in sorted(supported))
+    """`supported` is told in its order, a set in sorted order."""
+    listed = sorted(supported) if isinstance(supported, AbstractSet) else supported
+    values = ", ".join(map(quote, listed))
     message = f"Unsupported value: {_go_value(value)}: supported values: {values}"
     return FieldError("FieldValueNotSupported", path, message)
 
@@ -104,12 +110,10 @@ def _with(head: str, detail: str) -> str:
 
 
 def _go_value(value: object) -> str:
+    """As upstream prints a bad value: simple ones plainly, all others as JSON."""
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+        return quote(value)
+    return str(value) if type(value) is int else orjson.dumps(value).decode()
 
 
 def new(reason: str, message: str, details: StatusDetails | None = None) -> ApiError:
