@@ -113,8 +113,12 @@ async def _serve_one(handler: Handler, connection: Connection) -> None:
             await handler(request, connection)
         except BadRequestError as error:
             await _refuse(connection.writer, error)
-    except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+    except (ConnectionError, EOFError, TimeoutError):
         pass  # the other side is gone
+    except ExceptionGroup as group:
+        _, serious = group.split((ConnectionError, EOFError, TimeoutError))
+        if serious:
+            _log.error("a streaming session failed", exc_info=serious)
     except Exception:
         _log.exception("a streaming session failed")
     finally:
