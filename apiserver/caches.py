@@ -89,27 +89,6 @@ class Caches:
         await cache.wait_ready()
         return cache.get(namespace, name)
 
-    async def list_versions(
-        self, resource: Resource[Any], namespace: str, at_least: int
-    ) -> tuple[Sequence[ObjectVersion], int]:
-        """What the cache holds once it has come to `at_least`, and how far it is.
-
-        Raises: ApiError (Timeout) when it does not come that far.
-        """
-        cache = self.cache(resource)
-        await cache.wait_until(at_least)
-        return cache.list(namespace), cache.state.version
-
-    async def list_newest(
-        self, resource: Resource[Any], namespace: str
-    ) -> tuple[Sequence[ObjectVersion], int] | None:
-        """Like storage's own answer, from the cache; None when the cache cannot promise that."""
-        cache = self._caches.get(resource)
-        if cache is None or not cache.ready or not cache.can_ask_progress:
-            return None
-        await cache.wait_newest()
-        return cache.list(namespace), cache.state.version
-
     def _start(self, cache: WatchCache) -> None:
         if self._tasks is not None:
             self._tasks.create_task(cache.run(), name=f"cache-{cache.resource.qualified_name}")

@@ -7,7 +7,7 @@ so an object is serialised once, whoever reads or watches it.
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import grpc
@@ -53,9 +53,10 @@ class Authenticator(Protocol):
 
 
 def credentials(cert: bytes, key: bytes, client_ca: bytes) -> grpc.ServerCredentials:
-    """TLS with a client certificate, if the client has one of `client_ca`, or else a token."""
+    """TLS. With `client_ca` every client must show a certificate that it signed; without, clients
+    show none and come with a token (grpcio has nothing in between)."""
     return grpc.ssl_server_credentials(
-        [(key, cert)], root_certificates=client_ca, require_client_auth=False
+        [(key, cert)], root_certificates=client_ca or None, require_client_auth=bool(client_ca)
     )
 
 
@@ -67,10 +68,9 @@ class GrpcServer:
         self._authenticator = authenticator
         self._server: grpc.aio.Server | None = None
         self._peers: dict[bytes, bytes] = {}
-        self.port = 0
 
-    async def start(self, address: str, creds: grpc.ServerCredentials) -> None:
-        """Listens on `address` (HOST:PORT; port 0 chooses one, see `port`)."""
+    async def start(self, listeners: Mapping[str, grpc.ServerCredentials]) -> None:
+        """Listens on each address (HOST:PORT). Raises: RuntimeError when one is taken."""
         options = [
             ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
             ("grpc.max_send_message_length", -1),
@@ -80,7 +80,8 @@ class GrpcServer:
         ]
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((self._handlers(),))
-        self.port = self._server.add_secure_port(address, creds)
+        for address, creds in listeners.items():
+            self._server.add_secure_port(address, creds)
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:

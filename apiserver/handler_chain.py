@@ -103,7 +103,8 @@ class HandlerChain:
             allowed = self._authorize_each(user, "create", [item.target for item in items], uids)
             async with _time_limit():
                 results = await batch.run_all(
-                    self._create(user, i.target, i.object, i.options, uid) if error is None
+                    self._create(user, i.target, i.object, i.options, uid)
+                    if error is None
                     else _refused(error)
                     for i, uid, error in zip(items, uids, allowed, strict=True)
                 )
@@ -128,7 +129,8 @@ class HandlerChain:
             allowed = self._authorize_each(user, "update", [item.target for item in items])
             async with _time_limit():
                 return await batch.run_all(
-                    update(self._context, user, i.target, i.object, i.options) if error is None
+                    update(self._context, user, i.target, i.object, i.options)
+                    if error is None
                     else _refused(error)
                     for i, error in zip(items, allowed, strict=True)
                 )
@@ -186,7 +188,8 @@ class HandlerChain:
             allowed = self._authorize_each(user, "create", targets)
             async with _time_limit():
                 return await batch.run_all(
-                    bind(self._context, user, binding, options) if error is None
+                    bind(self._context, user, binding, options)
+                    if error is None
                     else _refused(error)
                     for (binding, options), error in zip(items, allowed, strict=True)
                 )
@@ -226,7 +229,7 @@ class HandlerChain:
 
     def _authorize_each(
         self, user: UserInfo, verb: str, targets: Sequence[Target], uids: Sequence[str] = ()
-    ) -> list[ApiError | None]:
+    ) -> Sequence[ApiError | None]:
         """The refusal of each, if any; asked once for items that are alike."""
         asked: dict[tuple[Any, ...], ApiError | None] = {}
         refusals = []
@@ -268,7 +271,7 @@ class _InFlight:
             self._count -= 1
 
 
-class _time_limit:  # noqa: N801  # reads as a statement: async with _time_limit()
+class _time_limit:  # reads as a statement: async with _time_limit()
     """Ends a request after `REQUEST_TIMEOUT_S` with Kubernetes' Timeout."""
 
     __slots__ = ("_timeout",)

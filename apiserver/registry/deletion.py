@@ -1,8 +1,9 @@
 """What a DELETE does to an object: remove it, mark it, or nothing new. Pure.
 
-    present --DELETE, grace or finalizers--> deleting (deletionTimestamp) --last obstacle goes--> gone
-    present --DELETE, neither--> gone
-    deleting --DELETE, shorter grace--> deleting, sooner
+    present  --DELETE, grace or finalizers--> deleting (has a deletionTimestamp)
+    present  --DELETE, neither--------------> gone
+    deleting --DELETE, shorter grace--------> deleting, sooner
+    deleting --last obstacle goes-----------> gone
 
 Source: k8s.io/apiserver pkg/registry/rest/delete.go (BeforeDelete),
 pkg/registry/generic/registry/store.go (deletionFinalizersForGarbageCollection).

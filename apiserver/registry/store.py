@@ -167,7 +167,10 @@ class Store:
         *,
         dry_run: bool = False,
     ) -> tuple[Version, bool]:
-        """Starts or finishes a deletion; True when the object is gone. Raises: NotFound, Conflict."""
+        """Starts or finishes a deletion; True when the object is gone.
+
+        Raises: NotFound, Conflict.
+        """
         origin = self._cached(namespace, name) or await self._live(namespace, name)
         for _ in range(UPDATE_ATTEMPTS_MAX):
             try:

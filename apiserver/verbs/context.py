@@ -1,9 +1,9 @@
 """What the verbs work with."""
 
-import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from apiserver.admission.chain import Chain
@@ -37,7 +37,7 @@ class Context:
     handlers: Handlers
     clock: Clock
     new_uid: Callable[[], str] = random_uid
-    random: random.Random = field(default_factory=random.Random)
+    random: Random = field(default_factory=Random)
 
     def generated_name(self, base: str) -> str:
         """`base`, cut to 58 characters, and five random ones."""

@@ -10,7 +10,7 @@ from apiserver.verbs.update import show, strategy_of
 
 
 async def get(context: Context, target: Target, resource_version: str) -> Version:
-    """The object: the newest, or with resource_version "0" what the cache holds. Raises: NotFound."""
+    """The newest object, or with resource_version "0" the cache's. Raises: NotFound."""
     entry = context.registry.entry(target.resource)
     strategy_of(entry, target)
     if resource_version == "0":

@@ -2,3 +2,73 @@
 
 Source: k8s.io/apiserver pkg/endpoints/handlers/patch.go.
 """
+
+from typing import Any
+
+from apiserver.registry.subresources import body_of
+from apiserver.verbs.context import Context
+from apiserver.verbs.interface import Target, UserInfo, Version, WriteOptions
+from apiserver.verbs.update import change
+from podpath.api import errors, json_codec
+from podpath.api import patch as json_patching
+
+APPLY = "application/apply-patch+yaml"
+TYPES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+)
+
+
+async def patch(
+    context: Context,
+    user: UserInfo,
+    target: Target,
+    patch_type: str,
+    document: Any,
+    options: WriteOptions,
+) -> Version:
+    """Stores what the patch makes of the object. Raises: ApiError.
+
+    A patch that names no resourceVersion applies to whatever is there: it is computed again when
+    another write comes first.
+    """
+    if patch_type not in TYPES:
+        accepted = ", ".join(TYPES)
+        raise errors.unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: "
+            f"{accepted}"
+        )
+    resource = body_of(target.resource, target.subresource)
+
+    async def patched(shown: Any) -> Any:
+        tree = json_codec.to_json_object(resource, shown)
+        result = json_patching.apply(patch_type, resource, tree, document)
+        _check_type(resource.api_version, resource.kind, result)
+        try:
+            new = json_codec.from_json(resource.message, result).message
+        except json_codec.JsonTypeError as error:
+            raise errors.bad_request(str(error)) from None
+        _check_name(target, new)
+        return new
+
+    return await change(context, user, target, patched, options)
+
+
+def _check_type(api_version: str, kind: str, tree: Any) -> None:
+    for field, expected in (("apiVersion", api_version), ("kind", kind)):
+        if tree.get(field, expected) != expected:
+            raise errors.bad_request(
+                f"the {field} of the object ({tree[field]}) cannot be changed by a patch"
+            )
+
+
+def _check_name(target: Target, new: Any) -> None:
+    """Raises: BadRequest when the patch renames or moves the object."""
+    for field, expected in (("name", target.name), ("namespace", target.namespace)):
+        given = getattr(new.metadata, field)
+        if given != expected:
+            raise errors.bad_request(
+                f"the {field} of the object ({given}) does not match the {field} on the URL "
+                f"({expected})"
+            )

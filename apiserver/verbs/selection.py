@@ -36,4 +36,3 @@ def _predicate(view: View, labels: LabelSelector, wanted: FieldSelector) -> Pred
     return lambda version: (
         labels.matches(version.object.metadata.labels) and matches(view.show(version).object)
     )
-

@@ -245,7 +245,7 @@ class MemoryClient:
         pod = self._find(PODS, binding.metadata.namespace, binding.metadata.name)
         if pod.spec.nodeName:
             cause = f'pod {pod.metadata.name} is already assigned to node "{pod.spec.nodeName}"'
-            raise errors.conflict("", "pods", pod.metadata.name, cause)
+            raise errors.conflict("", "pods/binding", pod.metadata.name, cause)
         copy = _copy(pod)
         copy.spec.nodeName = binding.target.name
         others = [c for c in copy.status.conditions if c.type != "PodScheduled"]

@@ -21,7 +21,10 @@ def check(pod: Pod, budgets: Iterable[PodDisruptionBudget]) -> None:
         return
     covering = [budget for budget in budgets if _covers(budget, pod)]
     if len(covering) > 1:
-        text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+        text = (
+            "This pod has more than one PodDisruptionBudget, "
+            "which the eviction subresource does not support."
+        )
         raise errors.internal_error(text)
     for budget in covering:
         if budget.status.disruptionsAllowed <= 0:

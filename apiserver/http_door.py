@@ -1,0 +1,47 @@
+"""Door 2, wired: the gateway of `http_gateway/` on the HTTPS port."""
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from apiserver.config import Config
+from apiserver.handler_chain import HandlerChain
+from apiserver.http_gateway.context import Check, Context
+from apiserver.http_gateway.gateway import Gateway
+from apiserver.http_gateway.server import listening, tls_context
+from apiserver.http_gateway.system_paths import SystemPaths
+from apiserver.policy import Rules
+from podpath.api import scheme
+from podpath.component_base.clock import Clock
+from podpath.component_base.config import ConfigError
+
+
+@asynccontextmanager
+async def https_door(
+    config: Config, chain: HandlerChain, rules: Rules, clock: Clock, *, ready: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Serves while the block runs; with port 0 it is closed. Raises: ConfigError, OSError."""
+    if not config.secure_port:
+        yield
+        return
+    context = Context(
+        verbs=chain,
+        authenticator=rules.authenticator,
+        authorizer=rules.authorizer,
+        resources=tuple(scheme.resources()),
+        clock=clock,
+        ready_checks=(Check("informer-sync", ready),),
+    )
+    address = f"{config.bind_address}:{config.secure_port}"
+    gateway = Gateway(context, SystemPaths(context, address))
+    async with listening(gateway, config.bind_address, config.secure_port, _tls(config)):
+        yield
+
+
+def _tls(config: Config) -> ssl.SSLContext:
+    client_ca = Path(config.client_ca_file) if config.client_ca_file else None
+    try:
+        return tls_context(Path(config.tls_cert_file), Path(config.tls_private_key_file), client_ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"--tls-cert-file {config.tls_cert_file}: {error}") from None
