@@ -1,0 +1,4 @@
+"""Table rows by kind.
+
+Source: k8s.io/kubernetes pkg/printers/internalversion/printers.go.
+"""
