@@ -104,17 +104,13 @@ class NodeGraph:
     def _attachment_changed(
         self, old: VolumeAttachment | None, new: VolumeAttachment | None
     ) -> None:
-        for attachment, step in ((old, -1), (new, 1)):
-            if attachment is None:
-                continue
-            ref = ("volumeattachments", "", attachment.metadata.name)
-            counts = self._nodes.setdefault(ref, {})
-            node = attachment.spec.nodeName
-            counts[node] = counts.get(node, 0) + step
-            if counts[node] <= 0:
-                del counts[node]
-            if not counts:
-                del self._nodes[ref]
+        attachment = new if new is not None else old
+        if attachment is None:
+            return
+        ref = ("volumeattachments", "", attachment.metadata.name)
+        self._nodes.pop(ref, None)
+        if new is not None:
+            self._nodes[ref] = {new.spec.nodeName: 1}
 
 
 def _refers_alike(old: Pod, new: Pod) -> bool:
