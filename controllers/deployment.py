@@ -22,6 +22,7 @@ from controllers import ownership
 from controllers.ownership import orphans_by_namespace
 from controllers.pods import is_finished
 from controllers.reconciler import Context, Loop, Requeue
+from controllers.semantics import equal
 from podpath.api.errors import ApiError
 from podpath.api.scheme import DEPLOYMENTS, PODS, REPLICASETS
 from podpath.client.event_recorder import NORMAL, WARNING
@@ -389,7 +390,7 @@ class DeploymentController:
         return progress.counts(rollout.deployment, rollout.sets, rollout.new, self._now_s())
 
     async def _write_status(self, rollout: _Rollout, status: DeploymentStatus) -> None:
-        if status == rollout.deployment.status:
+        if equal(status, rollout.deployment.status):
             return
         changed = Deployment()
         changed.CopyFrom(rollout.deployment)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from controllers.deployment_sizes import max_surge, replicas_of
 from controllers.ownership import controller_reference
+from controllers.semantics import equal
 from podpath.api.scheme import DEPLOYMENTS
 from protos.k8s.apps_v1_pb2 import Deployment, ReplicaSet
 from protos.k8s.core_v1_pb2 import PodTemplateSpec
@@ -60,7 +61,7 @@ def same_template(one: PodTemplateSpec, other: PodTemplateSpec) -> bool:
     b.CopyFrom(other)
     a.metadata.labels.pop(HASH_LABEL, None)
     b.metadata.labels.pop(HASH_LABEL, None)
-    return a == b
+    return equal(a, b)
 
 
 def find_new(deployment: Deployment, sets: Iterable[ReplicaSet]) -> ReplicaSet | None:

@@ -18,6 +18,7 @@ from controllers import replicaset_actions as actions
 from controllers.expectations import Expectations
 from controllers.ownership import orphans_by_namespace
 from controllers.reconciler import Context, Loop, Requeue
+from controllers.semantics import equal
 from podpath.api.errors import ApiError
 from podpath.api.scheme import PODS, REPLICASETS
 from podpath.client.event_recorder import NORMAL, WARNING
@@ -253,7 +254,7 @@ class ReplicaSetController:
 
     async def _write_status(self, replica_set: ReplicaSet, status: ReplicaSetStatus) -> None:
         """A Conflict is left to the next round: the newer ReplicaSet comes through the cache."""
-        if status == replica_set.status:
+        if equal(status, replica_set.status):
             return
         changed = ReplicaSet()
         changed.CopyFrom(replica_set)
