@@ -72,13 +72,13 @@ def validate_metadata(
     """Metadata of a new object."""
     found: list[FieldError] = []
     if meta.generateName:
-        for problem in name_rule(meta.generateName, True):
-            found.append(invalid(f"{path}.generateName", meta.generateName, problem))
+        problems = name_rule(meta.generateName, True)
+        found += [invalid(f"{path}.generateName", meta.generateName, text) for text in problems]
     if not meta.name:
         found.append(required(f"{path}.name", "name or generateName is required"))
     else:
-        for problem in name_rule(meta.name, False):
-            found.append(invalid(f"{path}.name", meta.name, problem))
+        problems = name_rule(meta.name, False)
+        found += [invalid(f"{path}.name", meta.name, text) for text in problems]
     found += _namespace(meta, namespaced, path)
     if meta.generation < 0:
         found.append(invalid(f"{path}.generation", meta.generation, NOT_NEGATIVE))
