@@ -9,6 +9,7 @@ from apiserver.config import Config
 from apiserver.handler_chain import HandlerChain
 from apiserver.http_gateway.context import Check, Context
 from apiserver.http_gateway.gateway import Gateway
+from apiserver.http_gateway.kubelet_proxy import KubeletProxy, kubelet_tls
 from apiserver.http_gateway.server import listening, tls_context
 from apiserver.http_gateway.system_paths import SystemPaths
 from apiserver.policy import Rules
@@ -34,7 +35,7 @@ async def https_door(
         ready_checks=(Check("informer-sync", ready),),
     )
     address = f"{config.bind_address}:{config.secure_port}"
-    gateway = Gateway(context, SystemPaths(context, address))
+    gateway = Gateway(context, SystemPaths(context, address), KubeletProxy(_kubelet_tls(config)))
     async with listening(gateway, config.bind_address, config.secure_port, _tls(config)):
         yield
 
@@ -45,3 +46,15 @@ def _tls(config: Config) -> ssl.SSLContext:
         return tls_context(Path(config.tls_cert_file), Path(config.tls_private_key_file), client_ca)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"--tls-cert-file {config.tls_cert_file}: {error}") from None
+
+
+def _kubelet_tls(config: Config) -> ssl.SSLContext:
+    """What kubelets are shown and how their certificates are verified."""
+    try:
+        return kubelet_tls(
+            config.kubelet_certificate_authority,
+            config.kubelet_client_certificate,
+            config.kubelet_client_key,
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"--kubelet-client-certificate: {error}") from None

@@ -9,7 +9,6 @@ pkg/kubelet/client/kubelet_client.go, pkg/registry/core/node/rest/proxy.go.
 import asyncio
 import ssl
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -45,11 +44,18 @@ _PASSED_ON = (
 _TEXT = "text/plain"
 
 
-def tls_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
-    """Shows the kubelet our certificate and verifies its own by the CA."""
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(ca))
+def kubelet_tls(ca: str, certificate: str, key: str) -> ssl.SSLContext:
+    """Shows the kubelet our certificate and verifies its own by the CA; PEM files, "" for none.
+
+    Without a CA kubelets are not verified, as upstream. Raises: OSError, ssl.SSLError.
+    """
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    if not ca:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if certificate:
+        context.load_cert_chain(certificate, key)
     return context
 
 
@@ -64,7 +70,7 @@ class _Endpoint:
 
 
 class KubeletProxy:
-    """Serves the streaming subresources. `tls` as from `tls_context`."""
+    """Serves the streaming subresources. `tls` as from `kubelet_tls`."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._tls = tls

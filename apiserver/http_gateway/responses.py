@@ -134,7 +134,10 @@ def status_bytes(status: Status, media_type: str) -> bytes:
     if media_type == PROTOBUF:
         raw = json_codec.normalised(status).SerializeToString()
         return wrap_unknown("v1", "Status", raw)
-    return tree_bytes(json_codec.to_json_object(STATUS_NAMES, status), media_type)
+    shown = Status()
+    shown.CopyFrom(status)
+    shown.metadata.SetInParent()
+    return tree_bytes(json_codec.to_json_object(STATUS_NAMES, shown), media_type)
 
 
 def status_reply(status: Status, media_type: str, code: int = 200) -> Reply:

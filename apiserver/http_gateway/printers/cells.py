@@ -98,8 +98,7 @@ def go_bool(value: bool) -> str:
 
 
 def int_or_string(value: Any) -> str:
-    text: str = value.strVal if value.type == 1 else str(value.intVal)
-    return text
+    return str(value.strVal if value.type == 1 else value.intVal)
 
 
 def access_modes(modes: Iterable[str]) -> str:
