@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import grpc
+import orjson
 from google.protobuf.message import DecodeError, Message
 
 from apiserver import splice
@@ -213,7 +214,7 @@ class GrpcServer:
             user,
             _target(request),
             request.patch_type,
-            json_codec.parse(request.patch),
+            _parse(request.patch),
             _options(request.options, force=request.force),
         )
         return version.unknown_bytes
@@ -317,10 +318,17 @@ def _decode(resource: Resource[Any], unknown: Unknown) -> Message:
         )
     try:
         if unknown.contentType == "application/json":
-            return json_codec.from_json(resource.message, json_codec.parse(unknown.raw)).message
+            return json_codec.from_json(resource.message, _parse(unknown.raw)).message
         return resource.message.FromString(unknown.raw)
     except (DecodeError, json_codec.JsonTypeError) as error:
         raise errors.bad_request(f"{resource.kind} cannot be decoded: {error}") from None
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise errors.bad_request(f"error decoding JSON: {error}") from None
 
 
 def _check_size(size: int) -> None:

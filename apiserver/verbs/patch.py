@@ -5,6 +5,8 @@ Source: k8s.io/apiserver pkg/endpoints/handlers/patch.go.
 
 from typing import Any
 
+import orjson
+
 from apiserver.registry.subresources import body_of
 from apiserver.verbs.context import Context
 from apiserver.verbs.interface import Target, UserInfo, Version, WriteOptions
@@ -14,9 +16,9 @@ from podpath.api import patch as json_patching
 
 APPLY = "application/apply-patch+yaml"
 TYPES = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
+    json_patching.JSON_PATCH,
+    json_patching.MERGE_PATCH,
+    json_patching.STRATEGIC_MERGE_PATCH,
 )
 
 
@@ -48,7 +50,7 @@ async def patch(
         try:
             new = json_codec.from_json(resource.message, result).message
         except json_codec.JsonTypeError as error:
-            raise errors.bad_request(str(error)) from None
+            raise json_patching.result_error(orjson.dumps(result).decode(), str(error)) from None
         _check_name(target, new)
         return new
 

@@ -16,6 +16,7 @@ import orjson
 from google.protobuf.message import Message
 
 from podpath.api import errors, fields, json_codec
+from podpath.api import patch as json_patching
 from podpath.api.errors import ApiError
 from podpath.api.scheme import NODES, PODS, ObjectT, Resource
 from podpath.client.interface import EVERYTHING, EventType, ObjectList, Selection, WatchEvent
@@ -325,9 +326,7 @@ async def _outcome(call: Awaitable[ResultT]) -> ResultT | ApiError:
 def _patched(
     resource: Resource[ObjectT], current: ObjectT, document: Any, patch_type: str
 ) -> ObjectT:
-    from podpath.api import patch
-
-    tree = patch.apply(patch_type, resource, json_codec.to_json(current), document)
+    tree = json_patching.apply(patch_type, resource, json_codec.to_json(current), document)
     return json_codec.from_json(resource.message, tree).message
 
 
