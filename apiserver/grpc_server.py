@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import grpc
 import orjson
@@ -90,7 +90,7 @@ class GrpcServer:
         if self._server is not None:
             await self._server.stop(grace_s)
 
-    def _handlers(self) -> grpc.GenericRpcHandler:
+    def _handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
         calls: dict[str, tuple[Callable[..., Awaitable[bytes]], type[Message]]] = {
             "Get": (self._get, api.GetRequest),
             "List": (self._list, api.ListRequest),
@@ -105,7 +105,7 @@ class GrpcServer:
             "Bind": (self._bind, api.BindRequest),
             "BindBatch": (self._bind_batch, api.BindBatchRequest),
         }
-        handlers: dict[str, grpc.RpcMethodHandler] = {
+        handlers: dict[str, "grpc.RpcMethodHandler[Any, Any]"] = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._answering(call), request_deserializer=message.FromString
             )
@@ -318,10 +318,12 @@ def _decode(resource: Resource[Any], unknown: Unknown) -> Message:
         )
     try:
         if unknown.contentType == "application/json":
-            return json_codec.from_json(resource.message, _parse(unknown.raw)).message
-        return resource.message.FromString(unknown.raw)
+            message = json_codec.from_json(resource.message, _parse(unknown.raw)).message
+        else:
+            message = resource.message.FromString(unknown.raw)
     except (DecodeError, json_codec.JsonTypeError) as error:
         raise errors.bad_request(f"{resource.kind} cannot be decoded: {error}") from None
+    return cast("Message", message)
 
 
 def _parse(text: bytes) -> Any:

@@ -114,7 +114,7 @@ def _mark(meta: ObjectMeta, grace: int | None, now: datetime) -> None:
     seconds = grace or 0
     if not meta.HasField("deletionTimestamp"):
         meta.deletionTimestamp.seconds = int(now.timestamp()) + seconds
-        if meta.generation > 0 and grace is not None:
+        if meta.generation > 0:
             meta.generation += 1
     elif grace is not None and meta.deletionGracePeriodSeconds > seconds:
         meta.deletionTimestamp.seconds -= meta.deletionGracePeriodSeconds - seconds

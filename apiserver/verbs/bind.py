@@ -7,14 +7,17 @@ from apiserver.registry.core import binding as pod_binding
 from apiserver.verbs.context import Context, copy_of
 from apiserver.verbs.interface import Target, UserInfo, WriteOptions
 from podpath.api import errors
-from podpath.api.scheme import PODS
+from podpath.api.scheme import PODS, Resource
 from protos.k8s.core_v1_pb2 import Binding
+
+
+_PODS: Resource[Any] = PODS
 
 
 def target_of(binding: Binding) -> Target:
     """What a Binding is posted to."""
     meta = binding.metadata
-    return Target(PODS, meta.namespace, meta.name, "binding")
+    return Target(_PODS, meta.namespace, meta.name, "binding")
 
 
 async def bind(context: Context, user: UserInfo, binding: Binding, options: WriteOptions) -> None:

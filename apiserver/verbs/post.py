@@ -67,7 +67,7 @@ async def _evict(
     budgets = context.caches.list(PODDISRUPTIONBUDGETS, target.namespace)
     eviction.check(pod, budgets)  # type: ignore[arg-type]
     dry_run = options.dry_run or bool(request.deleteOptions.dryRun)
-    owner = Target(PODS, target.namespace, target.name)
+    owner = Target(target.resource, target.namespace, target.name)
     await delete(context, user, owner, request.deleteOptions, dry_run)
     return _created()
 

@@ -4,9 +4,10 @@ A client sees the same ApiError through either door.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import grpc
-from google.rpc import status_pb2
+from google.rpc import status_pb2  # type: ignore[import-untyped]
 
 from podpath.api import errors
 from podpath.api.errors import REASONS, ApiError
@@ -55,17 +56,17 @@ def _fitting(status: Status) -> Status:
     return short
 
 
-def decode(error: grpc.RpcError) -> ApiError:
+def decode(error: grpc.aio.AioRpcError) -> ApiError:
     """The ApiError that a failed call carries, or the one that its gRPC code amounts to."""
-    status = _attached(error.trailing_metadata() or ())  # type: ignore[attr-defined]
+    status = _attached(error.trailing_metadata() or ())
     if status is not None:
         return ApiError(status)
-    code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
+    code: grpc.StatusCode = error.code()
     reason = _REASON_OF_CODE.get(code, "InternalError")
-    return errors.new(reason, f"{code.name.lower()}: {error.details()}")  # type: ignore[attr-defined]
+    return errors.new(reason, f"{code.name.lower()}: {error.details()}")
 
 
-def _attached(metadata: Iterable[tuple[str, str | bytes]]) -> Status | None:
+def _attached(metadata: Iterable[Any]) -> Status | None:
     for key, value in metadata:
         if key == DETAILS_KEY and isinstance(value, bytes):
             for packed in status_pb2.Status.FromString(value).details:

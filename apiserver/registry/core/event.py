@@ -27,7 +27,7 @@ def to_core(event: events_v1_pb2.Event) -> core_v1_pb2.Event:
     """The same Event as core/v1."""
     core = core_v1_pb2.Event()
     for core_name, events_name in _FIELDS.items():
-        if event.HasField(events_name):  # type: ignore[arg-type]
+        if event.HasField(events_name):
             _assign(core, core_name, getattr(event, events_name))
     if event.HasField("series"):
         core.series.count = event.series.count
@@ -39,7 +39,7 @@ def from_core(core: core_v1_pb2.Event) -> events_v1_pb2.Event:
     """The same Event as events.k8s.io/v1."""
     event = events_v1_pb2.Event()
     for core_name, events_name in _FIELDS.items():
-        if core.HasField(core_name):  # type: ignore[arg-type]
+        if core.HasField(core_name):
             _assign(event, events_name, getattr(core, core_name))
     if core.HasField("series"):
         event.series.count = core.series.count
