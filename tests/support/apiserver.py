@@ -47,6 +47,14 @@ class ApiServer:
 
     async def start(self) -> None:
         """Returns when the gRPC door answers."""
+        self._launch()
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await self._answers()
+        except TimeoutError:
+            raise AssertionError(f"the API server did not start:\n{self.log[-4000:]}") from None
+
+    def _launch(self) -> None:
         command = [
             sys.executable,
             "-m",
@@ -66,11 +74,6 @@ class ApiServer:
         ]
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                await self._answers()
-        except TimeoutError:
-            raise AssertionError(f"the API server did not start:\n{self.log[-4000:]}") from None
 
     @property
     def diagnostics(self) -> Path:

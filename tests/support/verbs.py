@@ -1,4 +1,4 @@
-"""An API server in this process, over MemoryStorage: the verbs, or the verbs behind the gRPC door."""
+"""An API server in this process over MemoryStorage: its verbs, or its gRPC door."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -58,8 +58,7 @@ async def local_apiserver(
     chain = make_chain(storage, caches, Policy(rules, plugins), clock)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(caches.run())
-        while not caches.ready:
-            await asyncio.sleep(0)
+        await caches.synced()
         default = Namespace()
         default.metadata.name = "default"
         await chain.create(LOOPBACK, Target(scheme.NAMESPACES), default)
