@@ -49,16 +49,16 @@ def validate_options(options: DeleteOptions) -> None:
 def check_preconditions(resource: Resource[Any], obj: Any, options: DeleteOptions) -> None:
     """Raises: ApiError (Conflict) when the object is not the one that is meant."""
     meta, wanted = obj.metadata, options.preconditions
-    for what, expected, actual in (
-        ("UID", wanted.uid, meta.uid),
-        ("ResourceVersion", wanted.resourceVersion, meta.resourceVersion),
+    for what, expected, actual, why in (
+        ("UID", wanted.uid, meta.uid, "deleted and then recreated"),
+        ("ResourceVersion", wanted.resourceVersion, meta.resourceVersion, "modified"),
     ):
         if expected not in ("", actual):
             cause = (
-                f"Precondition failed: {what} in precondition: {expected}, "
-                f"{what} in object meta: {actual}"
+                f"the {what} in the precondition ({expected}) does not match the {what} in record "
+                f"({actual}). The object might have been {why}"
             )
-            raise errors.conflict(resource.group, resource.name, meta.name, cause)
+            raise errors.conflict(resource.group, resource.kind, meta.name, cause)
 
 
 def decide(strategy: Strategy, obj: Any, options: DeleteOptions, now: datetime) -> tuple[Fate, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from apiserver import validation
-from podpath.api import scheme
+from podpath.api import json_codec, scheme
 from podpath.api.errors import FieldError
 from podpath.api.scheme import Resource
 from protos.k8s.meta_v1_pb2 import DeleteOptions, ObjectMeta
@@ -163,9 +163,30 @@ def _is_set(message: Any, field: str) -> bool:
 
 
 def differs_beyond_metadata(new: Any, old: Any) -> bool:
-    """True if `new` and `old` differ in anything but metadata and status."""
+    """True if `new` and `old` say different things anywhere but in metadata and status.
+
+    Whether a field of no effect is present (`name: ""`) depends on the client's encoder: it is no
+    difference.
+    """
     return any(
         getattr(new, field.name) != getattr(old, field.name)
+        and _said(new, field) != _said(old, field)
         for field in new.DESCRIPTOR.fields
         if field.name not in ("metadata", "status")
+    )
+
+
+def _said(obj: Any, field: Any) -> Any:
+    """A field's JSON, if it is a message: the form in which presence does not count."""
+    value = getattr(obj, field.name)
+    return value if field.is_repeated or field.message_type is None else json_codec.to_json(value)
+
+
+def other_uid(resource: Resource[Any], obj: Any, expected: str) -> str:
+    """What a write is told that means another object of the same name."""
+    key = resource.storage_key(obj.metadata.namespace, obj.metadata.name)
+    return (
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, "
+        f"AdditionalErrorMsg: Precondition failed: UID in precondition: {expected}, "
+        f"UID in object meta: {obj.metadata.uid}"
     )

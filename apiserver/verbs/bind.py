@@ -10,7 +10,6 @@ from podpath.api import errors
 from podpath.api.scheme import PODS, Resource
 from protos.k8s.core_v1_pb2 import Binding
 
-
 _PODS: Resource[Any] = PODS
 
 

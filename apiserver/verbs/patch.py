@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from apiserver.registry.subresources import body_of
-from apiserver.verbs.context import Context
+from apiserver.verbs.context import Context, copy_of
 from apiserver.verbs.interface import Target, UserInfo, Version, WriteOptions
 from apiserver.verbs.update import change
 from podpath.api import errors, json_codec
@@ -46,6 +46,8 @@ async def patch(
     async def patched(shown: Any) -> Any:
         tree = json_codec.to_json_object(resource, shown)
         result = json_patching.apply(patch_type, resource, tree, document)
+        if result == tree:
+            return copy_of(shown)
         _check_type(resource.api_version, resource.kind, result)
         try:
             new = json_codec.from_json(resource.message, result).message

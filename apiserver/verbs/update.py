@@ -10,14 +10,14 @@ from apiserver.admission.interface import Attributes
 from apiserver.defaulting import apply_defaults
 from apiserver.registry.apps import scale
 from apiserver.registry.registry import Entry
-from apiserver.registry.strategy import Strategy
+from apiserver.registry.strategy import Strategy, other_uid
 from apiserver.registry.subresources import SCALE
 from apiserver.storage.version import ObjectVersion
 from apiserver.verbs.context import Context, copy_of
 from apiserver.verbs.create import check_namespace, create
 from apiserver.verbs.interface import Target, UserInfo, Version, WriteOptions
 from podpath.api import errors
-from podpath.api.errors import ApiError
+from podpath.api.errors import ApiError, FieldError
 
 
 async def update(
@@ -32,7 +32,9 @@ async def update(
     if not obj.metadata.resourceVersion and not entry.unconditional_update:
         resource = entry.view.stored
         detail = "must be specified for an update"
-        missing = errors.invalid("metadata.resourceVersion", "", detail)
+        missing = FieldError(
+            "FieldValueInvalid", "metadata.resourceVersion", f"Invalid value: 0x0: {detail}"
+        )
         raise errors.invalid_object(resource.group, resource.kind, target.name, [missing])
 
     async def present(_: Any) -> Any:
@@ -116,10 +118,7 @@ def check_preconditions(entry: Entry, new: Any, old: Any) -> None:
     resource = entry.view.stored
     name = old.metadata.name
     if new.metadata.uid not in ("", old.metadata.uid):
-        cause = (
-            f"Precondition failed: UID in precondition: {new.metadata.uid}, "
-            f"UID in object meta: {old.metadata.uid}"
-        )
+        cause = other_uid(resource, old, new.metadata.uid)
         raise errors.conflict(resource.group, resource.name, name, cause)
     if new.metadata.resourceVersion not in ("", "0", old.metadata.resourceVersion):
         raise errors.conflict(resource.group, resource.name, name, errors.STALE_OBJECT)

@@ -10,6 +10,7 @@ from podpath.api import errors, selectors
 from podpath.api.errors import FieldError
 from podpath.api.scheme import REPLICATIONCONTROLLERS, Resource
 from protos.k8s.autoscaling_v1_pb2 import Scale
+from protos.k8s.meta_v1_pb2 import LabelSelector
 
 
 def scale_of(resource: Resource[Any], obj: Any) -> Scale:
@@ -47,4 +48,8 @@ def validate(scale: Scale) -> list[FieldError]:
 def _selector(resource: Resource[Any], obj: Any) -> str:
     if resource is REPLICATIONCONTROLLERS:
         return str(selectors.from_labels(obj.spec.selector))
-    return str(selectors.from_message(obj.spec.selector))
+    labels = str(selectors.from_labels(obj.spec.selector.matchLabels))
+    others = str(
+        selectors.from_message(LabelSelector(matchExpressions=obj.spec.selector.matchExpressions))
+    )
+    return ",".join(part for part in (labels, others) if part)

@@ -5,8 +5,10 @@ Source: pkg/registry/core/pod/storage/storage.go (BindingREST).
 
 from datetime import datetime
 
+from apiserver.registry.strategy import other_uid
 from podpath.api import errors
 from podpath.api.errors import FieldError
+from podpath.api.scheme import PODS
 from podpath.component_base.pod_trace import PodStep, stamp
 from protos.k8s.core_v1_pb2 import Binding, Pod, PodCondition
 
@@ -31,11 +33,7 @@ def assign(pod: Pod, binding: Binding, now: datetime) -> None:
     name = pod.metadata.name
     meta = binding.metadata
     if meta.uid and meta.uid != pod.metadata.uid:
-        cause = (
-            f"Precondition failed: UID in precondition: {meta.uid}, "
-            f"UID in object meta: {pod.metadata.uid}"
-        )
-        raise errors.conflict("", "pods/binding", name, cause)
+        raise errors.conflict("", "pods/binding", name, other_uid(PODS, pod, meta.uid))
     if meta.resourceVersion and meta.resourceVersion != pod.metadata.resourceVersion:
         raise errors.conflict("", "pods/binding", name, errors.STALE_OBJECT)
     if pod.metadata.HasField("deletionTimestamp"):

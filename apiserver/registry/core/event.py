@@ -5,6 +5,8 @@ Stored as core/v1, as upstream does.
 Source: pkg/apis/events/v1/conversion.go, pkg/registry/core/event.
 """
 
+from typing import Any
+
 from protos.k8s import core_v1_pb2, events_v1_pb2
 
 TTL_S = 3600
@@ -29,9 +31,7 @@ def to_core(event: events_v1_pb2.Event) -> core_v1_pb2.Event:
     for core_name, events_name in _FIELDS.items():
         if event.HasField(events_name):
             _assign(core, core_name, getattr(event, events_name))
-    if event.HasField("series"):
-        core.series.count = event.series.count
-        core.series.lastObservedTime.CopyFrom(event.series.lastObservedTime)
+    _copy_series(event, core)
     return core
 
 
@@ -41,13 +41,21 @@ def from_core(core: core_v1_pb2.Event) -> events_v1_pb2.Event:
     for core_name, events_name in _FIELDS.items():
         if core.HasField(core_name):
             _assign(event, events_name, getattr(core, core_name))
-    if core.HasField("series"):
-        event.series.count = core.series.count
-        event.series.lastObservedTime.CopyFrom(core.series.lastObservedTime)
+    _copy_series(core, event)
     return event
 
 
-def _assign(message: object, field: str, value: object) -> None:
+def _copy_series(source: Any, target: Any) -> None:
+    """The two versions' series are different messages with the same fields."""
+    if not source.HasField("series"):
+        return
+    target.series.SetInParent()
+    for field in ("count", "lastObservedTime"):
+        if source.series.HasField(field):
+            _assign(target.series, field, getattr(source.series, field))
+
+
+def _assign(message: Any, field: str, value: Any) -> None:
     target = getattr(message, field)
     if hasattr(target, "CopyFrom"):
         target.CopyFrom(value)
