@@ -72,6 +72,8 @@ class _Endpoint:
 class KubeletProxy:
     """Serves the streaming subresources. `tls` as from `kubelet_tls`."""
 
+    scheme = "https"
+
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._tls = tls
 
@@ -102,7 +104,7 @@ class KubeletProxy:
         if not pod.spec.nodeName:
             return Reply(200, b"", _TEXT)
         endpoint = await _kubelet_of(context, pod.spec.nodeName)
-        return await self._pass_response(call, endpoint.url(path), self._tls, _TEXT)
+        return await self._pass_response(call, endpoint.url(path, self.scheme), self._tls, _TEXT)
 
     async def _pass_response(
         self, call: Call, url: str, tls: ssl.SSLContext | None, content_type: str
@@ -165,7 +167,7 @@ class KubeletProxy:
         path = f"/{route.tail}" + (f"?{query}" if query else "")
         if target.resource is NODES:
             endpoint = _endpoint_of(owner)
-            return await self._pass_response(call, endpoint.url(path), self._tls, "")
+            return await self._pass_response(call, endpoint.url(path, self.scheme), self._tls, "")
         if target.resource is not PODS:
             raise errors.service_unavailable(f"proxy to {target.resource.name} is not served")
         if not owner.status.podIP:
