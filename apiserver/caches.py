@@ -23,7 +23,8 @@ class Caches:
         self._clock = clock
         self._caches: dict[Resource[Any], WatchCache] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        for resource in eager:
+        self._eager = tuple(eager)
+        for resource in self._eager:
             self.cache(resource)
 
     async def run(self) -> None:
@@ -42,7 +43,8 @@ class Caches:
 
     @property
     def ready(self) -> bool:
-        return all(cache.ready for cache in self._caches.values())
+        """True while the caches that were made at start follow storage."""
+        return all(self._caches[resource].ready for resource in self._eager)
 
     def cache(self, resource: Resource[Any]) -> WatchCache:
         """The resource's cache; it may not be ready yet."""

@@ -26,7 +26,7 @@ from apiserver.verbs.interface import (
     WatchOptions,
     WriteOptions,
 )
-from podpath.api import errors, json_codec, scheme
+from podpath.api import errors, json_strict, scheme
 from podpath.api.errors import ApiError
 from podpath.api.scheme import Resource
 from podpath.client import grpc_status
@@ -105,7 +105,7 @@ class GrpcServer:
             "Bind": (self._bind, api.BindRequest),
             "BindBatch": (self._bind_batch, api.BindBatchRequest),
         }
-        handlers: dict[str, "grpc.RpcMethodHandler[Any, Any]"] = {
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._answering(call), request_deserializer=message.FromString
             )
@@ -295,7 +295,8 @@ def _item(request: Any, subresource: str) -> BatchItem:
     """What to write. Raises: ApiError when the object cannot be read."""
     resource = _resource(request.resource)
     target = Target(resource, request.namespace, request.name, subresource)
-    obj = _decode(body_of(resource, subresource), request.object)
+    validation = request.options.field_validation
+    obj = _decode(body_of(resource, subresource), request.object, validation)
     return BatchItem(target, obj, _options(request.options))
 
 
@@ -306,7 +307,7 @@ def _item_or_error(request: Any, subresource: str) -> BatchItem | ApiError:
         return error
 
 
-def _decode(resource: Resource[Any], unknown: Unknown) -> Message:
+def _decode(resource: Resource[Any], unknown: Unknown, field_validation: str) -> Message:
     _check_size(len(unknown.raw))
     meta = unknown.typeMeta
     if (meta.kind or meta.apiVersion) and (
@@ -318,10 +319,11 @@ def _decode(resource: Resource[Any], unknown: Unknown) -> Message:
         )
     try:
         if unknown.contentType == "application/json":
-            message = json_codec.from_json(resource.message, _parse(unknown.raw)).message
+            tree = _parse(unknown.raw)
+            message = json_strict.decode_tree(resource, tree, field_validation)[0]
         else:
             message = resource.message.FromString(unknown.raw)
-    except (DecodeError, json_codec.JsonTypeError) as error:
+    except DecodeError as error:
         raise errors.bad_request(f"{resource.kind} cannot be decoded: {error}") from None
     return cast("Message", message)
 

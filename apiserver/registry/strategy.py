@@ -132,7 +132,7 @@ class StatusStrategy:
             keep(new.metadata, meta, part)
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
-        return []
+        return validation.validate_metadata_update(new.metadata, old.metadata)
 
     def grace_period_s(self, obj: Any, options: DeleteOptions) -> int | None:
         return None

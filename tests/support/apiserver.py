@@ -27,7 +27,7 @@ class ApiServer:
     """One process over a given etcd. `kill` and `start` again keep ports and certificates."""
 
     def __init__(self, etcd: Etcd, directory: Path, *flags: str) -> None:
-        self._etcd = etcd
+        self.etcd = etcd
         self._directory = directory
         self._flags = flags
         self.https_port, self.grpc_port, self.token_port = free_ports(3)
@@ -59,7 +59,7 @@ class ApiServer:
             sys.executable,
             "-m",
             "apiserver",
-            f"--etcd-servers=http://{self._etcd.endpoint}",
+            f"--etcd-servers=http://{self.etcd.endpoint}",
             "--bind-address=127.0.0.1",
             f"--secure-port={self.https_port}",
             f"--grpc-port={self.grpc_port}",

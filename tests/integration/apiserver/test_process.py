@@ -229,6 +229,51 @@ async def test_kill_during_writes_loses_nothing_acknowledged(server, client):
     assert len(extra) <= 10
 
 
+async def test_killed_etcd_loses_nothing_acknowledged_and_the_server_goes_on(server, client):
+    start = (await client.list(CONFIGMAPS)).resource_version
+    acknowledged = []
+
+    async def write(worker):
+        for number in range(60):
+            name = f"w{worker}-{number}"
+            while True:
+                try:
+                    await client.create(CONFIGMAPS, config_map(name))
+                except ApiError as error:
+                    if error.reason == "AlreadyExists":
+                        break  # a try before this one was stored without an answer
+                    if error.code < 500:
+                        raise
+                    await asyncio.sleep(0.1)
+                else:
+                    break
+            acknowledged.append(name)
+
+    async def see():
+        seen = []
+        async for events in client.watch(CONFIGMAPS, resource_version=start):
+            seen += [e.object.metadata.name for e in events if e.type is not EventType.BOOKMARK]
+            if len(seen) >= 300:
+                break
+        return seen
+
+    watching = asyncio.ensure_future(see())
+    writers = [asyncio.ensure_future(write(worker)) for worker in range(5)]
+
+    async def some():
+        return len(acknowledged) >= 50
+
+    await eventually(some)
+    await server.etcd.restart(down_s=0.3)
+    async with asyncio.timeout(60):
+        await asyncio.gather(*writers)
+        seen = await watching
+    stored = {c.metadata.name for c in (await client.list(CONFIGMAPS)).items}
+    assert set(acknowledged) <= stored
+    # The watch went through the crash: every object once.
+    assert sorted(n for n in seen if n.startswith("w")) == sorted(acknowledged)
+
+
 async def test_future_versions_time_out(client):
     with pytest.raises(ApiError) as caught:
         await client.list(PODS, resource_version=str(1 << 50))
