@@ -90,10 +90,12 @@ class Gateway:
 
     async def _dispatch(self, call: Call) -> web.StreamResponse:
         if not routes.is_resource_path(call.path):
+            self._authorize(Attributes(call.user, call.method.lower(), path=call.path))
             return await self._serve_path(call)
         try:
             route = routes.parse(call.path)
         except routes.NoSuchPathError:
+            self._authorize(_unserved(call))
             return await self._serve_path(call)
         if route.target.subresource in STREAMING:
             if self._kubelets is None:
@@ -101,11 +103,13 @@ class Gateway:
             return await self._kubelets.handle(self._context, call, route)
         return await resource_handlers.handle(self._context, call, route)
 
-    async def _serve_path(self, call: Call) -> web.StreamResponse:
-        attributes = Attributes(call.user, call.method.lower(), path=call.path)
+    def _authorize(self, attributes: Attributes) -> None:
+        """For what no verb is called. Raises: ApiError Forbidden."""
         decision = self._context.authorizer.authorize(attributes)
         if not decision.allowed:
             raise forbidden(attributes, decision.reason)
+
+    async def _serve_path(self, call: Call) -> web.StreamResponse:
         reply = await self._system_paths.answer(call)
         return path_not_found() if reply is None else reply
 
@@ -121,3 +125,21 @@ class Gateway:
             request.headers.get("Accept-Encoding", "")
         ):
             reply.compress()
+
+
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+def _unserved(call: Call) -> Attributes:
+    """A request for a resource that is not served: one may only learn that if one may ask."""
+    parts = routes.split(call.path)
+    verb = _VERBS.get(call.method, "get" if parts.name else "list")
+    return Attributes(
+        call.user,
+        verb,
+        parts.group,
+        parts.resource,
+        parts.subresource,
+        parts.namespace,
+        parts.name,
+    )

@@ -38,50 +38,61 @@ def is_resource_path(path: str) -> bool:
     return (parts[0] == "api" and len(parts) > 2) or (parts[0] == "apis" and len(parts) > 3)
 
 
-def parse(path: str) -> ResourceRoute:
-    """The resource a path names. `path` is raw: each part is unquoted here.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A resource path taken apart, whether anything is served there or not."""
 
-    Raises: NoSuchPathError.
-    """
-    parts = path.strip("/").split("/")
+    group: str
+    version: str
+    namespace: str = ""
+    resource: str = ""
+    name: str = ""
+    subresource: str = ""
+    tail: str = ""
+    watch: bool = False
+
+
+def split(path: str) -> Parts:
+    """`path` is raw: each part is unquoted here."""
+    words = path.strip("/").split("/")
     if "%" in path:
-        parts = [unquote(part) for part in parts]
-    if parts[0] == "api":
-        group, version, parts = "", parts[1], parts[2:]
+        words = [unquote(word) for word in words]
+    if words[0] == "api":
+        group, version, words = "", words[1], words[2:]
     else:
-        group, version, parts = parts[1], parts[2], parts[3:]
-    watch = bool(parts) and parts[0] == "watch"
+        group, version, words = words[1], words[2], words[3:]
+    watch = words[0] == "watch"
     if watch:
-        parts = parts[1:]
-    namespace, parts = _split_namespace(parts)
-    if not parts or "" in parts[:3]:
-        raise NoSuchPathError(path)
-    return _route(path, group, version, namespace, parts, watch)
+        words = words[1:]
+    namespace = ""
+    # `namespaces/NS/pods/...` is pods in NS; `namespaces/NS` and its status are the Namespace.
+    if len(words) > 2 and words[0] == "namespaces" and words[2] not in _NAMESPACE_SUBRESOURCES:
+        namespace, words = words[1], words[2:]
+    head = (words + ["", "", ""])[:3]
+    return Parts(group, version, namespace, head[0], head[1], head[2], "/".join(words[3:]), watch)
 
 
-def _split_namespace(parts: list[str]) -> tuple[str, list[str]]:
-    """`namespaces/NS/pods/...` is pods in NS; `namespaces/NS` and its status are the Namespace."""
-    if len(parts) > 2 and parts[0] == "namespaces" and parts[2] not in _NAMESPACE_SUBRESOURCES:
-        return parts[1], parts[2:]
-    return "", parts
-
-
-def _route(
-    path: str, group: str, version: str, namespace: str, parts: list[str], watch: bool
-) -> ResourceRoute:
+def parse(path: str) -> ResourceRoute:
+    """The resource a path names. Raises: NoSuchPathError."""
+    parts = split(path)
     try:
-        resource: scheme.Resource[Message] = scheme.by_resource(group, version, parts[0])
+        resource: scheme.Resource[Message] = scheme.by_resource(
+            parts.group, parts.version, parts.resource
+        )
     except scheme.UnknownKindError:
         raise NoSuchPathError(path) from None
-    name = parts[1] if len(parts) > 1 else ""
-    subresource = parts[2] if len(parts) > 2 else ""
-    tail = "/".join(parts[3:])
-    if namespace and not resource.namespaced:
+    if not _fits(resource, parts, path):
         raise NoSuchPathError(path)
-    if name and resource.namespaced and not namespace:
-        raise NoSuchPathError(path)
-    if subresource and subresource not in resource.subresources:
-        raise NoSuchPathError(path)
-    if tail and subresource != "proxy":
-        raise NoSuchPathError(path)
-    return ResourceRoute(Target(resource, namespace, name, subresource), watch, tail)
+    target = Target(resource, parts.namespace, parts.name, parts.subresource)
+    return ResourceRoute(target, parts.watch, parts.tail)
+
+
+def _fits(resource: scheme.Resource[Message], parts: Parts, path: str) -> bool:
+    """True if the resource has such paths."""
+    if "//" in path or (parts.namespace and not resource.namespaced):
+        return False
+    if parts.name and resource.namespaced and not parts.namespace:
+        return False
+    if parts.subresource and parts.subresource not in resource.subresources:
+        return False
+    return not parts.tail or parts.subresource == "proxy"

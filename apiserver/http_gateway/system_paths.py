@@ -18,6 +18,14 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PING = Check("ping", lambda: True)
 _HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
 
+# kubectl asks whether a kind it does not know is a custom one. There are none yet: the list is
+# empty, and discovery does not show it.
+_CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_NO_CRDS = (
+    b'{"kind":"CustomResourceDefinitionList","apiVersion":"apiextensions.k8s.io/v1",'
+    b'"metadata":{"resourceVersion":"1"},"items":[]}\n'
+)
+
 
 class SystemPaths:
     """Prepared documents, and the few that are made when asked for."""
@@ -51,6 +59,8 @@ class SystemPaths:
             return self._openapi.answer(call, path)
         if path.startswith(_HEALTH_PATHS):
             return self._health(call, path)
+        if path == _CRD_PATH:
+            return Reply(200, _NO_CRDS)
         if path in ("/openid/v1/jwks", "/.well-known/openid-configuration"):
             return self._openid_document(path)
         found = self._discovery.find(path, call.accept)
