@@ -1,0 +1,106 @@
+"""Removes what the runtime holds and nobody needs: old containers, old sandboxes, gone Pods.
+
+Source: pkg/kubelet/kuberuntime/kuberuntime_gc.go, pkg/kubelet/pod_container_deletor.go.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kubelet.cri_client import Cri, CriError
+from kubelet.pleg import Pleg
+from kubelet.pod_record import PodRecord
+from kubelet.runtime_status import EXITED, RUNNING, RuntimePodStatus
+from protos.cri import runtime_v1_pb2 as cri
+from protos.k8s import core_v1_pb2 as core
+
+log = logging.getLogger(__name__)
+
+PERIOD_S = 60.0
+KEEP_PER_CONTAINER = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """ids to remove, containers first."""
+
+    containers: tuple[str, ...] = ()
+    sandboxes: tuple[str, ...] = ()
+
+
+def garbage_of(status: RuntimePodStatus, *, keep: int = KEEP_PER_CONTAINER) -> Garbage:
+    """Of a Pod that goes on: ended containers but the newest `keep` beside the present one, and
+    sandboxes that are over, empty and not the newest. Pure."""
+    seen: dict[str, int] = {}
+    containers = []
+    for container in status.containers:
+        name = container.metadata.name
+        if container.state == EXITED:
+            seen[name] = seen.get(name, 0) + 1
+            newest_is_over = status.latest(name) is container
+            # The present one may itself have ended: its predecessor is kept beside it.
+            limit = keep + (1 if _latest_exited(status, name) else 0)
+            if not newest_is_over and seen[name] > limit:
+                containers.append(container.id)
+    sandboxes = []
+    if not status.running:
+        sandboxes = [
+            s.id
+            for s in status.sandboxes[1:]
+            if s.state == cri.SANDBOX_NOTREADY and not status.containers
+        ]
+    return Garbage(tuple(containers), tuple(sandboxes))
+
+
+def _latest_exited(status: RuntimePodStatus, name: str) -> bool:
+    latest = status.latest(name)
+    return latest is not None and latest.state == EXITED
+
+
+def orphan(status: RuntimePodStatus) -> PodRecord:
+    """A record for a Pod of which only the runtime knows: enough to stop and remove it."""
+    pod = core.Pod()
+    pod.metadata.uid = status.uid
+    pod.metadata.name = status.name
+    pod.metadata.namespace = status.namespace
+    return PodRecord(pod, wanted=False)
+
+
+class ContainerGc:
+    """Garbage collection of one node."""
+
+    def __init__(self, runtime: Cri, pleg: Pleg) -> None:
+        self._cri = runtime
+        self._pleg = pleg
+
+    async def collect(self, uids: Iterable[str]) -> None:
+        """Removes the garbage of these Pods."""
+        for uid in uids:
+            garbage = garbage_of(self._pleg.get(uid))
+            if garbage.containers or garbage.sandboxes:
+                await self._remove(garbage)
+
+    async def remove_pod(self, uid: str) -> None:
+        """Removes all of a Pod, which must not run any more."""
+        status = self._pleg.get(uid)
+        running = {c.id for c in status.containers if c.state == RUNNING}
+        if running:
+            log.error("not removed, it still runs", extra={"uid": uid})
+            return
+        await self._remove(
+            Garbage(tuple(c.id for c in status.containers), tuple(s.id for s in status.sandboxes))
+        )
+
+    async def _remove(self, garbage: Garbage) -> None:
+        try:
+            for container_id in garbage.containers:
+                await self._cri.RemoveContainer(
+                    cri.RemoveContainerRequest(container_id=container_id)
+                )
+            for sandbox_id in garbage.sandboxes:
+                await self._cri.RemovePodSandbox(
+                    cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id)
+                )
+        except CriError as error:
+            if error.code != "NOT_FOUND":
+                log.warning("not removed", extra={"error": str(error)})
