@@ -8,14 +8,21 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import grpc
-import orjson
 from google.protobuf.message import DecodeError, Message
 
 from apiserver import splice
-from apiserver.registry.subresources import body_of
+from apiserver.grpc_requests import (
+    check_size,
+    item_of,
+    item_or_error,
+    parse_json,
+    resource_of,
+    target_of,
+    write_options,
+)
 from apiserver.verbs.interface import (
     BatchItem,
     ListOptions,
@@ -24,11 +31,9 @@ from apiserver.verbs.interface import (
     UserInfo,
     Verbs,
     WatchOptions,
-    WriteOptions,
 )
-from podpath.api import errors, json_strict, scheme
+from podpath.api import errors
 from podpath.api.errors import ApiError
-from podpath.api.scheme import Resource
 from podpath.client import grpc_status
 from protos.k8s.meta_v1_pb2 import Status
 from protos.k8s.runtime_pb2 import Unknown
@@ -38,8 +43,7 @@ _log = logging.getLogger(__name__)
 
 SERVICE = "podpath.apiserver.v1.ApiServer"
 REQUEST_BYTES_MAX = 64 << 20
-"""A batch may be large; one object may not: `OBJECT_BYTES_MAX`."""
-OBJECT_BYTES_MAX = 3 << 20
+"""A batch may be large; one object may not (`grpc_requests.OBJECT_BYTES_MAX`)."""
 EVENTS_PER_MESSAGE_MAX = 500
 
 _SUCCESS = Status(status="Success").SerializeToString()
@@ -155,11 +159,11 @@ class GrpcServer:
         return der
 
     async def _get(self, user: UserInfo, request: api.GetRequest) -> bytes:
-        version = await self._verbs.get(user, _target(request), request.resource_version)
+        version = await self._verbs.get(user, target_of(request), request.resource_version)
         return version.unknown_bytes
 
     async def _list(self, user: UserInfo, request: api.ListRequest) -> bytes:
-        target = Target(_resource(request.resource), request.namespace)
+        target = Target(resource_of(request.resource), request.namespace)
         options = ListOptions(
             Selectors(request.label_selector, request.field_selector),
             request.limit,
@@ -170,23 +174,23 @@ class GrpcServer:
         return splice.list_response(await self._verbs.list(user, target, options))
 
     async def _create(self, user: UserInfo, request: api.CreateRequest) -> bytes:
-        item = _item(request, request.subresource)
+        item = item_of(request, request.subresource)
         version = await self._verbs.create(user, item.target, item.object, item.options)
         return version.unknown_bytes
 
     async def _create_batch(self, user: UserInfo, request: api.CreateBatchRequest) -> bytes:
         return await self._batch(
-            [_item_or_error(item, item.subresource) for item in request.items],
+            [item_or_error(item, item.subresource) for item in request.items],
             lambda items: self._verbs.create_batch(user, items),
         )
 
     async def _update(self, user: UserInfo, request: api.UpdateRequest) -> bytes:
-        item = _item(request, request.subresource)
+        item = item_of(request, request.subresource)
         version = await self._verbs.update(user, item.target, item.object, item.options)
         return version.unknown_bytes
 
     async def _update_status(self, user: UserInfo, request: api.UpdateStatusRequest) -> bytes:
-        item = _item(request, "status")
+        item = item_of(request, "status")
         version = await self._verbs.update(user, item.target, item.object, item.options)
         return version.unknown_bytes
 
@@ -194,7 +198,7 @@ class GrpcServer:
         self, user: UserInfo, request: api.UpdateStatusBatchRequest
     ) -> bytes:
         return await self._batch(
-            [_item_or_error(item, "status") for item in request.items],
+            [item_or_error(item, "status") for item in request.items],
             lambda items: self._verbs.update_batch(user, items),
         )
 
@@ -209,18 +213,18 @@ class GrpcServer:
         return splice.batch_response(results)
 
     async def _patch(self, user: UserInfo, request: api.PatchRequest) -> bytes:
-        _check_size(len(request.patch))
+        check_size(len(request.patch))
         version = await self._verbs.patch(
             user,
-            _target(request),
+            target_of(request),
             request.patch_type,
-            _parse(request.patch),
-            _options(request.options, force=request.force),
+            parse_json(request.patch),
+            write_options(request.options, force=request.force),
         )
         return version.unknown_bytes
 
     async def _delete(self, user: UserInfo, request: api.DeleteRequest) -> bytes:
-        target = Target(_resource(request.resource), request.namespace, request.name)
+        target = Target(resource_of(request.resource), request.namespace, request.name)
         result = await self._verbs.delete(user, target, request.options)
         if not isinstance(result, Status):
             return result.unknown_bytes
@@ -231,24 +235,24 @@ class GrpcServer:
     async def _delete_collection(
         self, user: UserInfo, request: api.DeleteCollectionRequest
     ) -> bytes:
-        target = Target(_resource(request.resource), request.namespace)
+        target = Target(resource_of(request.resource), request.namespace)
         selectors = Selectors(request.label_selector, request.field_selector)
         result = await self._verbs.delete_collection(user, target, request.options, selectors)
         return splice.list_response(result)
 
     async def _bind(self, user: UserInfo, request: api.BindRequest) -> bytes:
-        await self._verbs.bind(user, request.binding, _options(request.options))
+        await self._verbs.bind(user, request.binding, write_options(request.options))
         return _SUCCESS
 
     async def _bind_batch(self, user: UserInfo, request: api.BindBatchRequest) -> bytes:
-        items = [(item.binding, _options(item.options)) for item in request.items]
+        items = [(item.binding, write_options(item.options)) for item in request.items]
         outcomes = await self._verbs.bind_batch(user, items)
         return splice.batch_response([_SUCCESS if o is None else o for o in outcomes])
 
     async def _watch(self, request: api.WatchRequest, context: Context) -> AsyncIterator[bytes]:
         try:
             user = self._user(context)
-            target = Target(_resource(request.resource), request.namespace)
+            target = Target(resource_of(request.resource), request.namespace)
             options = WatchOptions(
                 Selectors(request.label_selector, request.field_selector),
                 request.resource_version,
@@ -274,67 +278,3 @@ class GrpcServer:
 async def _abort(context: Context, error: ApiError) -> None:
     code, message, metadata = grpc_status.encode(error)
     await context.abort(code, message, metadata)
-
-
-def _resource(ref: api.ResourceRef) -> Resource[Message]:
-    try:
-        return scheme.by_resource(ref.group, ref.version, ref.resource)
-    except scheme.UnknownKindError:
-        raise errors.new("NotFound", "the server could not find the requested resource") from None
-
-
-def _target(request: Any) -> Target:
-    return Target(_resource(request.resource), request.namespace, request.name, request.subresource)
-
-
-def _options(options: api.WriteOptions, force: bool = False) -> WriteOptions:
-    return WriteOptions(options.dry_run, options.field_manager, force)
-
-
-def _item(request: Any, subresource: str) -> BatchItem:
-    """What to write. Raises: ApiError when the object cannot be read."""
-    resource = _resource(request.resource)
-    target = Target(resource, request.namespace, request.name, subresource)
-    validation = request.options.field_validation
-    obj = _decode(body_of(resource, subresource), request.object, validation)
-    return BatchItem(target, obj, _options(request.options))
-
-
-def _item_or_error(request: Any, subresource: str) -> BatchItem | ApiError:
-    try:
-        return _item(request, subresource)
-    except ApiError as error:
-        return error
-
-
-def _decode(resource: Resource[Any], unknown: Unknown, field_validation: str) -> Message:
-    _check_size(len(unknown.raw))
-    meta = unknown.typeMeta
-    if (meta.kind or meta.apiVersion) and (
-        (meta.apiVersion, meta.kind) != (resource.api_version, resource.kind)
-    ):
-        raise errors.bad_request(
-            f"{resource.kind} in version {resource.api_version} was expected, "
-            f"got {meta.kind} in version {meta.apiVersion}"
-        )
-    try:
-        if unknown.contentType == "application/json":
-            tree = _parse(unknown.raw)
-            message = json_strict.decode_tree(resource, tree, field_validation)[0]
-        else:
-            message = resource.message.FromString(unknown.raw)
-    except DecodeError as error:
-        raise errors.bad_request(f"{resource.kind} cannot be decoded: {error}") from None
-    return cast("Message", message)
-
-
-def _parse(text: bytes) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"error decoding JSON: {error}") from None
-
-
-def _check_size(size: int) -> None:
-    if size > OBJECT_BYTES_MAX:
-        raise errors.too_large(f"limit is {OBJECT_BYTES_MAX}")

@@ -36,7 +36,7 @@ from apiserver.verbs.interface import (
     WriteOptions,
 )
 from apiserver.verbs.list import list_objects
-from apiserver.verbs.patch import patch
+from apiserver.verbs.patch import patch as patch_object
 from apiserver.verbs.post import is_post, post
 from apiserver.verbs.update import update
 from apiserver.verbs.watch import watch
@@ -140,13 +140,13 @@ class HandlerChain:
         user: UserInfo,
         target: Target,
         patch_type: str,
-        document: Any,
+        patch: Any,
         options: WriteOptions = DEFAULT_WRITE,
     ) -> Version:
         with self._writes.slot():
             self._authorize(user, "patch", target)
             async with _time_limit():
-                return await patch(self._context, user, target, patch_type, document, options)
+                return await patch_object(self._context, user, target, patch_type, patch, options)
 
     async def delete(
         self, user: UserInfo, target: Target, delete_options: DeleteOptions, dry_run: bool = False

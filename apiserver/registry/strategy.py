@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from apiserver import validation
+from apiserver.validation.metadata import validate_metadata_update
 from podpath.api import json_codec, scheme
 from podpath.api.errors import FieldError
 from podpath.api.scheme import Resource
@@ -132,7 +133,7 @@ class StatusStrategy:
             keep(new.metadata, meta, part)
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
-        return validation.validate_metadata_update(new.metadata, old.metadata)
+        return validate_metadata_update(new.metadata, old.metadata)
 
     def grace_period_s(self, obj: Any, options: DeleteOptions) -> int | None:
         return None

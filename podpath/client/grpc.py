@@ -15,8 +15,19 @@ from podpath.api.errors import ApiError
 from podpath.api.scheme import ObjectT, Resource
 from podpath.client import grpc_status
 from podpath.client.batcher import Batcher
+from podpath.client.grpc_wire import (
+    Item,
+    decode,
+    decode_as,
+    encode,
+    meta_of,
+    open_channel,
+    ref,
+    results_of,
+    serialize,
+)
 from podpath.client.interface import EVERYTHING, EventType, ObjectList, Selection, WatchEvent
-from podpath.client.kubeconfig import KubeConfig, KubeConfigError
+from podpath.client.kubeconfig import KubeConfig
 from protos.k8s.core_v1_pb2 import Binding
 from protos.k8s.meta_v1_pb2 import DeleteOptions, Status
 from protos.k8s.runtime_pb2 import Unknown
@@ -27,18 +38,6 @@ CALL_TIMEOUT_S = 65.0
 """Longer than the server's own limit of 60 s, whose error says more."""
 BATCH_ITEMS_MAX = 500
 
-_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    # Also the connect timeout: shorter ones fail under load.
-    ("grpc.min_reconnect_backoff_ms", 3_000),
-    ("grpc.use_local_subchannel_pool", 1),
-)
-
 _TYPES = {
     api.ADDED: EventType.ADDED,
     api.MODIFIED: EventType.MODIFIED,
@@ -48,7 +47,6 @@ _TYPES = {
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
-Item = tuple[Resource[Any], Any]
 
 
 class GrpcClient:
@@ -66,7 +64,7 @@ class GrpcClient:
         self._config = config
         self._write = api.WriteOptions(field_manager=field_manager)
         self._coalesce = coalesce
-        self._channel = _channel(config)
+        self._channel = open_channel(config)
         unknown = Unknown.FromString
         self._get = self._call("Get", unknown)
         self._list = self._call("List", api.ListResponse.FromString)
@@ -81,7 +79,7 @@ class GrpcClient:
         self._bind_batch = self._call("BindBatch", api.BatchResponse.FromString)
         self._watch = self._channel.unary_stream(
             SERVICE + "Watch",
-            request_serializer=_serialize,
+            request_serializer=serialize,
             response_deserializer=api.WatchResponse.FromString,
         )
         self._creates: Batcher[Item, Any] = Batcher(self._create_one, self._create_items)
@@ -109,12 +107,12 @@ class GrpcClient:
         self, resource: Resource[ObjectT], namespace: str, name: str, *, resource_version: str = ""
     ) -> ObjectT:
         request = api.GetRequest(
-            resource=_ref(resource),
+            resource=ref(resource),
             namespace=namespace,
             name=name,
             resource_version=resource_version,
         )
-        return _decode(resource, await self._get(request))
+        return decode(resource, await self._get(request))
 
     async def list(
         self,
@@ -127,7 +125,7 @@ class GrpcClient:
     ) -> ObjectList[ObjectT]:
         response = await self._list(
             api.ListRequest(
-                resource=_ref(resource),
+                resource=ref(resource),
                 namespace=selection.namespace,
                 label_selector=selection.label_selector,
                 field_selector=selection.field_selector,
@@ -136,7 +134,7 @@ class GrpcClient:
                 resource_version=resource_version,
             )
         )
-        items = [_decode(resource, item) for item in response.items]
+        items = [decode(resource, item) for item in response.items]
         return ObjectList(items, response.resource_version, response.continue_token)
 
     async def watch(
@@ -148,7 +146,7 @@ class GrpcClient:
         send_initial_events: bool = False,
     ) -> AsyncIterator[Sequence[WatchEvent[ObjectT]]]:
         request = api.WatchRequest(
-            resource=_ref(resource),
+            resource=ref(resource),
             namespace=selection.namespace,
             label_selector=selection.label_selector,
             field_selector=selection.field_selector,
@@ -160,7 +158,7 @@ class GrpcClient:
         try:
             async for response in call:
                 yield [
-                    WatchEvent(_TYPES[event.type], _decode(resource, event.object))
+                    WatchEvent(_TYPES[event.type], decode(resource, event.object))
                     for event in response.events
                 ]
         except grpc.aio.AioRpcError as error:
@@ -184,7 +182,7 @@ class GrpcClient:
         request = self._create_request(resource, obj)
         request.subresource, request.name = subresource, name
         request.options.dry_run = dry_run
-        return _decode_as(type(obj), await self._create(request))
+        return decode_as(type(obj), await self._create(request))
 
     async def create_many(
         self, resource: Resource[ObjectT], objs: Sequence[ObjectT]
@@ -194,16 +192,16 @@ class GrpcClient:
     async def update(
         self, resource: Resource[ObjectT], obj: ObjectT, *, subresource: str = ""
     ) -> ObjectT:
-        meta = _meta(obj)
+        meta = meta_of(obj)
         request = api.UpdateRequest(
-            resource=_ref(resource),
+            resource=ref(resource),
             namespace=meta.namespace,
             name=meta.name,
             subresource=subresource,
-            object=_encode(resource, obj),
+            object=encode(resource, obj),
             options=self._write,
         )
-        return _decode_as(type(obj), await self._update(request))
+        return decode_as(type(obj), await self._update(request))
 
     async def update_status(self, resource: Resource[ObjectT], obj: ObjectT) -> ObjectT:
         if self._coalesce:
@@ -226,7 +224,7 @@ class GrpcClient:
         subresource: str = "",
     ) -> ObjectT:
         request = api.PatchRequest(
-            resource=_ref(resource),
+            resource=ref(resource),
             namespace=namespace,
             name=name,
             subresource=subresource,
@@ -234,7 +232,7 @@ class GrpcClient:
             patch=patch,
             options=self._write,
         )
-        return _decode(resource, await self._patch(request))
+        return decode(resource, await self._patch(request))
 
     async def delete(
         self,
@@ -245,7 +243,7 @@ class GrpcClient:
     ) -> None:
         await self._delete(
             api.DeleteRequest(
-                resource=_ref(resource), namespace=namespace, name=name, options=options
+                resource=ref(resource), namespace=namespace, name=name, options=options
             )
         )
 
@@ -274,7 +272,7 @@ class GrpcClient:
         self, name: str, deserialize: Callable[[bytes], ResponseT]
     ) -> Callable[[Message], Any]:
         stub = self._channel.unary_unary(
-            SERVICE + name, request_serializer=_serialize, response_deserializer=deserialize
+            SERVICE + name, request_serializer=serialize, response_deserializer=deserialize
         )
 
         async def call(request: Message) -> ResponseT:
@@ -294,35 +292,35 @@ class GrpcClient:
 
     def _create_request(self, resource: Resource[Any], obj: Any) -> api.CreateRequest:
         return api.CreateRequest(
-            resource=_ref(resource),
-            namespace=_meta(obj).namespace,
-            object=_encode(resource, obj),
+            resource=ref(resource),
+            namespace=meta_of(obj).namespace,
+            object=encode(resource, obj),
             options=self._write,
         )
 
     async def _create_one(self, item: Item) -> Any:
-        return _decode(item[0], await self._create(self._create_request(*item)))
+        return decode(item[0], await self._create(self._create_request(*item)))
 
     async def _create_items(self, items: Sequence[Item]) -> Sequence[Any]:
         results: list[Any] = []
         for start in range(0, len(items), BATCH_ITEMS_MAX):
             part = items[start : start + BATCH_ITEMS_MAX]
             request = api.CreateBatchRequest(items=[self._create_request(*item) for item in part])
-            results += _results(part, await self._create_batch(request))
+            results += results_of(part, await self._create_batch(request))
         return results
 
     def _status_request(self, resource: Resource[Any], obj: Any) -> api.UpdateStatusRequest:
-        meta = _meta(obj)
+        meta = meta_of(obj)
         return api.UpdateStatusRequest(
-            resource=_ref(resource),
+            resource=ref(resource),
             namespace=meta.namespace,
             name=meta.name,
-            object=_encode(resource, obj),
+            object=encode(resource, obj),
             options=self._write,
         )
 
     async def _status_one(self, item: Item) -> Any:
-        return _decode(item[0], await self._update_status(self._status_request(*item)))
+        return decode(item[0], await self._update_status(self._status_request(*item)))
 
     async def _status_items(self, items: Sequence[Item]) -> Sequence[Any]:
         results: list[Any] = []
@@ -331,64 +329,8 @@ class GrpcClient:
             request = api.UpdateStatusBatchRequest(
                 items=[self._status_request(*item) for item in part]
             )
-            results += _results(part, await self._update_status_batch(request))
+            results += results_of(part, await self._update_status_batch(request))
         return results
 
     async def _bind_one(self, binding: Binding) -> None:
         await self._bind(api.BindRequest(binding=binding, options=self._write))
-
-
-def _channel(config: KubeConfig) -> grpc.aio.Channel:
-    if not config.grpc_address:
-        raise KubeConfigError(
-            "the kubeconfig's cluster has no gRPC door: extension podpath.io/grpc is missing"
-        )
-    if config.insecure_skip_tls_verify:
-        raise KubeConfigError(
-            "insecure-skip-tls-verify: not possible over gRPC; set the cluster's CA"
-        )
-    credentials = grpc.ssl_channel_credentials(
-        config.ca or None, config.key or None, config.cert or None
-    )
-    options = list(_OPTIONS)
-    if config.tls_server_name:
-        options.append(("grpc.ssl_target_name_override", config.tls_server_name))  # type: ignore[arg-type]
-    return grpc.aio.secure_channel(config.grpc_address, credentials, options=options)
-
-
-def _serialize(message: Message) -> bytes:
-    return message.SerializeToString()
-
-
-def _meta(obj: Any) -> Any:
-    return obj.metadata
-
-
-def _ref(resource: Resource[Any]) -> api.ResourceRef:
-    return api.ResourceRef(group=resource.group, version=resource.version, resource=resource.name)
-
-
-def _encode(resource: Resource[Any], obj: Message) -> Unknown:
-    unknown = Unknown(raw=obj.SerializeToString())
-    # A subresource may take another kind (Binding, Eviction, TokenRequest): it has no type here.
-    if isinstance(obj, resource.message):
-        unknown.typeMeta.apiVersion = resource.api_version
-        unknown.typeMeta.kind = resource.kind
-    return unknown
-
-
-def _decode(resource: Resource[ObjectT], unknown: Unknown) -> ObjectT:
-    return resource.message.FromString(unknown.raw)
-
-
-def _decode_as(message: type[ObjectT], unknown: Unknown) -> ObjectT:
-    return message.FromString(unknown.raw)
-
-
-def _results(items: Sequence[Item], response: api.BatchResponse) -> list[Any]:
-    return [
-        ApiError(result.status)
-        if result.WhichOneof("result") == "status"
-        else _decode(item[0], result.object)
-        for item, result in zip(items, response.results, strict=True)
-    ]

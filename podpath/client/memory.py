@@ -8,41 +8,35 @@ finalizers, watches that resume. It checks no permissions, sets no defaults and 
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
 
 import orjson
 from google.protobuf.message import Message
 
-from podpath.api import errors, fields, json_codec
-from podpath.api import patch as json_patching
+from podpath.api import errors
 from podpath.api.errors import ApiError
 from podpath.api.scheme import NODES, PODS, ObjectT, Resource
 from podpath.client.interface import EVERYTHING, EventType, ObjectList, Selection, WatchEvent
+from podpath.client.memory_rules import (
+    Change,
+    Key,
+    bookmark,
+    copy_of,
+    event_of,
+    grace_s,
+    key_of,
+    matcher,
+    merged,
+    meta_of,
+    outcome_of,
+    patched,
+)
 from podpath.component_base.clock import Clock, SystemClock
 from protos.k8s.core_v1_pb2 import Binding, PodCondition
-from protos.k8s.meta_v1_pb2 import DeleteOptions, ObjectMeta
+from protos.k8s.meta_v1_pb2 import DeleteOptions
 
 GENERATE_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-
-ResultT = TypeVar("ResultT")
-
-_Key = tuple[str, str]
-_Match = Callable[[Message], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """One write. `previous` is None for a creation; `object` is what was there for a deletion."""
-
-    version: int
-    resource: Resource[Any]
-    key: _Key
-    object: Message
-    previous: Message | None
-    deleted: bool = False
 
 
 class MemoryClient:
@@ -51,10 +45,10 @@ class MemoryClient:
     def __init__(self, clock: Clock | None = None, rng: random.Random | None = None) -> None:
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
-        self._objects: dict[Resource[Any], dict[_Key, Message]] = {}
+        self._objects: dict[Resource[Any], dict[Key, Message]] = {}
         self._version = 1
         self._oldest = 0
-        self._history: list[_Change] = []
+        self._history: list[Change] = []
         self._wakers: set[asyncio.Event] = set()
         self._errors: dict[str, list[ApiError]] = {}
         self.calls: list[tuple[str, str, str]] = []
@@ -73,8 +67,8 @@ class MemoryClient:
     def seed(self, resource: Resource[ObjectT], *objs: ObjectT) -> None:
         """Stores objects as they are, status included; gives them a uid when they have none."""
         for obj in objs:
-            copy = _copy(obj)
-            _meta(copy).uid = _meta(copy).uid or str(uuid.UUID(int=self._rng.getrandbits(128)))
+            copy = copy_of(obj)
+            meta_of(copy).uid = meta_of(copy).uid or str(uuid.UUID(int=self._rng.getrandbits(128)))
             self._put(resource, copy)
 
     # Reader
@@ -83,7 +77,7 @@ class MemoryClient:
         self, resource: Resource[ObjectT], namespace: str, name: str, *, resource_version: str = ""
     ) -> ObjectT:
         self._called("get", resource, name)
-        return _copy(self._find(resource, namespace, name))
+        return copy_of(self._find(resource, namespace, name))
 
     async def list(
         self,
@@ -95,14 +89,16 @@ class MemoryClient:
         continue_token: str = "",
     ) -> ObjectList[ObjectT]:
         self._called("list", resource, "")
-        matches = _matcher(resource, selection)
+        matches = matcher(resource, selection)
         found = sorted(self._objects.get(resource, {}).items(), key=lambda item: item[0])
         start = tuple(continue_token.split("/", 1)) if continue_token else ("", "")
-        items = [cast("ObjectT", _copy(obj)) for key, obj in found if key > start and matches(obj)]
+        items = [
+            cast("ObjectT", copy_of(obj)) for key, obj in found if key > start and matches(obj)
+        ]
         token = ""
         if limit and len(items) > limit:
             items = items[:limit]
-            token = "/".join(_key(resource, items[-1]))
+            token = "/".join(key_of(resource, items[-1]))
         return ObjectList(items, str(self._version), token)
 
     async def watch(
@@ -114,7 +110,7 @@ class MemoryClient:
         send_initial_events: bool = False,
     ) -> AsyncIterator[Sequence[WatchEvent[ObjectT]]]:
         self._called("watch", resource, "")
-        matches = _matcher(resource, selection)
+        matches = matcher(resource, selection)
         since = int(resource_version or 0)
         if since and since < self._oldest:
             raise errors.expired(f"too old resource version: {since} ({self._oldest})")
@@ -126,7 +122,7 @@ class MemoryClient:
                 present = [obj for obj in self._objects.get(resource, {}).values() if matches(obj)]
                 initial = [WatchEvent(EventType.ADDED, cast("ObjectT", obj)) for obj in present]
                 if send_initial_events:
-                    initial.append(_bookmark(resource, since))
+                    initial.append(bookmark(resource, since))
                 if initial:
                     yield initial
             while True:
@@ -135,7 +131,7 @@ class MemoryClient:
                 wake.clear()
                 changes = [c for c in self._history if c.version > since]
                 since = self._version
-                events = [e for c in changes if (e := _event(c, resource, matches)) is not None]
+                events = [e for c in changes if (e := event_of(c, resource, matches)) is not None]
                 if events:
                     yield cast("Sequence[WatchEvent[ObjectT]]", events)
                 else:
@@ -154,11 +150,11 @@ class MemoryClient:
         name: str = "",
         dry_run: bool = False,
     ) -> ObjectT:
-        self._called("create", resource, _meta(obj).name or _meta(obj).generateName)
+        self._called("create", resource, meta_of(obj).name or meta_of(obj).generateName)
         if subresource:
             raise errors.method_not_supported(resource.group, resource.name, "create")
-        copy = _copy(obj)
-        meta = _meta(copy)
+        copy = copy_of(obj)
+        meta = meta_of(copy)
         if not meta.name and meta.generateName:
             meta.name = meta.generateName[:58] + "".join(
                 self._rng.choice(GENERATE_NAME_ALPHABET) for _ in range(5)
@@ -166,7 +162,7 @@ class MemoryClient:
         if not meta.name:
             missing = errors.required("metadata.name", "name or generateName is required")
             raise errors.invalid_object(resource.group, resource.kind, "", [missing])
-        if _key(resource, copy) in self._objects.get(resource, {}):
+        if key_of(resource, copy) in self._objects.get(resource, {}):
             raise errors.already_exists(resource.group, resource.name, meta.name)
         meta.uid = str(uuid.UUID(int=self._rng.getrandbits(128)))
         meta.creationTimestamp.seconds = int(self._clock.now().timestamp())
@@ -176,18 +172,18 @@ class MemoryClient:
             cast("Any", copy).status.phase = "Pending"
         if not dry_run:
             self._put(resource, copy)
-        return _copy(copy)
+        return copy_of(copy)
 
     async def create_many(
         self, resource: Resource[ObjectT], objs: Sequence[ObjectT]
     ) -> Sequence[ObjectT | ApiError]:
-        return await asyncio.gather(*(_outcome(self.create(resource, obj)) for obj in objs))
+        return await asyncio.gather(*(outcome_of(self.create(resource, obj)) for obj in objs))
 
     async def update(
         self, resource: Resource[ObjectT], obj: ObjectT, *, subresource: str = ""
     ) -> ObjectT:
         method = "update_status" if subresource == "status" else "update"
-        self._called(method, resource, _meta(obj).name)
+        self._called(method, resource, meta_of(obj).name)
         return self._replace(resource, obj, subresource)
 
     async def update_status(self, resource: Resource[ObjectT], obj: ObjectT) -> ObjectT:
@@ -196,7 +192,9 @@ class MemoryClient:
     async def update_status_many(
         self, resource: Resource[ObjectT], objs: Sequence[ObjectT]
     ) -> Sequence[ObjectT | ApiError]:
-        return await asyncio.gather(*(_outcome(self.update_status(resource, obj)) for obj in objs))
+        return await asyncio.gather(
+            *(outcome_of(self.update_status(resource, obj)) for obj in objs)
+        )
 
     async def patch(
         self,
@@ -210,8 +208,8 @@ class MemoryClient:
     ) -> ObjectT:
         self._called("patch", resource, name)
         current = self._find(resource, namespace, name)
-        patched = _patched(resource, current, orjson.loads(patch), patch_type)
-        return self._replace(resource, patched, subresource)
+        new = patched(resource, current, orjson.loads(patch), patch_type)
+        return self._replace(resource, new, subresource)
 
     async def delete(
         self,
@@ -223,22 +221,22 @@ class MemoryClient:
         self._called("delete", resource, name)
         options = options or DeleteOptions()
         current = self._find(resource, namespace, name)
-        meta = _meta(current)
+        meta = meta_of(current)
         if options.preconditions.uid not in ("", meta.uid):
             cause = (
                 f"Precondition failed: UID in precondition: {options.preconditions.uid}, "
                 f"UID in object meta: {meta.uid}"
             )
             raise errors.conflict(resource.group, resource.name, name, cause)
-        grace = _grace_s(resource, current, options)
+        grace = grace_s(resource, current, options)
         if grace == 0 and not meta.finalizers:
             self._remove(resource, current)
             return
         if meta.HasField("deletionTimestamp") and grace >= meta.deletionGracePeriodSeconds:
             return
-        copy = _copy(current)
-        _meta(copy).deletionTimestamp.seconds = int(self._clock.now().timestamp()) + grace
-        _meta(copy).deletionGracePeriodSeconds = grace
+        copy = copy_of(current)
+        meta_of(copy).deletionTimestamp.seconds = int(self._clock.now().timestamp()) + grace
+        meta_of(copy).deletionGracePeriodSeconds = grace
         self._put(resource, copy)
 
     async def bind(self, binding: Binding) -> None:
@@ -247,7 +245,7 @@ class MemoryClient:
         if pod.spec.nodeName:
             cause = f'pod {pod.metadata.name} is already assigned to node "{pod.spec.nodeName}"'
             raise errors.conflict("", "pods/binding", pod.metadata.name, cause)
-        copy = _copy(pod)
+        copy = copy_of(pod)
         copy.spec.nodeName = binding.target.name
         others = [c for c in copy.status.conditions if c.type != "PodScheduled"]
         del copy.status.conditions[:]
@@ -255,7 +253,7 @@ class MemoryClient:
         self._put(PODS, copy)
 
     async def bind_many(self, bindings: Sequence[Binding]) -> Sequence[ApiError | None]:
-        return await asyncio.gather(*(_outcome(self.bind(binding)) for binding in bindings))
+        return await asyncio.gather(*(outcome_of(self.bind(binding)) for binding in bindings))
 
     # Its parts
 
@@ -272,138 +270,45 @@ class MemoryClient:
         return cast("ObjectT", found)
 
     def _replace(self, resource: Resource[ObjectT], obj: ObjectT, subresource: str) -> ObjectT:
-        name = _meta(obj).name
-        current = self._find(resource, _meta(obj).namespace, name)
-        if _meta(obj).resourceVersion not in ("", _meta(current).resourceVersion):
+        name = meta_of(obj).name
+        current = self._find(resource, meta_of(obj).namespace, name)
+        if meta_of(obj).resourceVersion not in ("", meta_of(current).resourceVersion):
             raise errors.conflict(resource.group, resource.name, name, errors.STALE_OBJECT)
-        if _meta(obj).uid not in ("", _meta(current).uid):
+        if meta_of(obj).uid not in ("", meta_of(current).uid):
             cause = (
-                f"Precondition failed: UID in precondition: {_meta(obj).uid}, "
-                f"UID in object meta: {_meta(current).uid}"
+                f"Precondition failed: UID in precondition: {meta_of(obj).uid}, "
+                f"UID in object meta: {meta_of(current).uid}"
             )
             raise errors.conflict(resource.group, resource.name, name, cause)
-        copy = _merged(resource, current, obj, subresource)
+        copy = merged(resource, current, obj, subresource)
         if copy == current:
             return copy
-        meta = _meta(copy)
+        meta = meta_of(copy)
         ended = meta.HasField("deletionTimestamp") and meta.deletionGracePeriodSeconds == 0
         if ended and not meta.finalizers:
             self._remove(resource, copy)
             return copy
         self._put(resource, copy)
-        return _copy(copy)
+        return copy_of(copy)
 
     def _put(self, resource: Resource[Any], obj: Message) -> None:
         self._version += 1
-        _meta(obj).resourceVersion = str(self._version)
-        stored = _copy(obj)
-        key = _key(resource, stored)
+        meta_of(obj).resourceVersion = str(self._version)
+        stored = copy_of(obj)
+        key = key_of(resource, stored)
         previous = self._objects.setdefault(resource, {}).get(key)
         self._objects[resource][key] = stored
-        self._tell(_Change(self._version, resource, key, stored, previous))
+        self._tell(Change(self._version, resource, key, stored, previous))
 
     def _remove(self, resource: Resource[Any], obj: Message) -> None:
-        key = _key(resource, obj)
-        last = _copy(obj)
+        key = key_of(resource, obj)
+        last = copy_of(obj)
         previous = self._objects[resource].pop(key)
         self._version += 1
-        _meta(last).resourceVersion = str(self._version)
-        self._tell(_Change(self._version, resource, key, last, previous, deleted=True))
+        meta_of(last).resourceVersion = str(self._version)
+        self._tell(Change(self._version, resource, key, last, previous, deleted=True))
 
-    def _tell(self, change: _Change) -> None:
+    def _tell(self, change: Change) -> None:
         self._history.append(change)
         for wake in self._wakers:
             wake.set()
-
-
-async def _outcome(call: Awaitable[ResultT]) -> ResultT | ApiError:
-    try:
-        return await call
-    except ApiError as error:
-        return error
-
-
-def _patched(
-    resource: Resource[ObjectT], current: ObjectT, document: Any, patch_type: str
-) -> ObjectT:
-    tree = json_patching.apply(patch_type, resource, json_codec.to_json(current), document)
-    return json_codec.from_json(resource.message, tree).message
-
-
-def _meta(obj: Message) -> ObjectMeta:
-    return cast("ObjectMeta", cast("Any", obj).metadata)
-
-
-def _copy(obj: ObjectT) -> ObjectT:
-    copy = type(obj)()
-    copy.CopyFrom(obj)
-    return copy
-
-
-def _key(resource: Resource[Any], obj: Message) -> _Key:
-    meta = _meta(obj)
-    return (meta.namespace if resource.namespaced else "", meta.name)
-
-
-def _merged(
-    resource: Resource[ObjectT], current: ObjectT, obj: ObjectT, subresource: str
-) -> ObjectT:
-    """What an update stores: the part that it may change from `obj`, the rest from `current`."""
-    base, part = (current, obj) if subresource == "status" else (obj, current)
-    copy = _copy(base)
-    if "status" in resource.subresources:
-        copy.ClearField("status")
-        if part.HasField("status"):
-            cast("Any", copy).status.CopyFrom(cast("Any", part).status)
-    meta, old = _meta(copy), _meta(current)
-    meta.uid, meta.resourceVersion = old.uid, old.resourceVersion
-    meta.creationTimestamp.CopyFrom(old.creationTimestamp)
-    if old.HasField("deletionTimestamp"):
-        meta.deletionTimestamp.CopyFrom(old.deletionTimestamp)
-        meta.deletionGracePeriodSeconds = old.deletionGracePeriodSeconds
-    return copy
-
-
-def _grace_s(resource: Resource[Any], obj: Message, options: DeleteOptions) -> int:
-    """Seconds that a deletion leaves: only Pods on a node that have not ended get any."""
-    pod = cast("Any", obj)
-    if resource is not PODS or not pod.spec.nodeName:
-        return 0
-    if pod.status.phase in ("Succeeded", "Failed"):
-        return 0
-    if options.HasField("gracePeriodSeconds"):
-        return max(options.gracePeriodSeconds, 0)
-    if pod.spec.HasField("terminationGracePeriodSeconds"):
-        return int(pod.spec.terminationGracePeriodSeconds)
-    return 30
-
-
-def _matcher(resource: Resource[Any], selection: Selection) -> _Match:
-    labels = fields.parse_labels(selection.label_selector)
-    wanted = fields.parse(resource, selection.field_selector)
-
-    def matches(obj: Message) -> bool:
-        meta = _meta(obj)
-        if selection.namespace and meta.namespace != selection.namespace:
-            return False
-        return labels.matches(meta.labels) and fields.matches(resource, obj, wanted)
-
-    return matches
-
-
-def _event(change: _Change, resource: Resource[Any], matches: _Match) -> WatchEvent[Message] | None:
-    """What a watcher that selects by `matches` sees of a change, if anything."""
-    if change.resource is not resource:
-        return None
-    before = change.previous is not None and matches(change.previous)
-    after = not change.deleted and matches(change.object)
-    if after:
-        return WatchEvent(EventType.MODIFIED if before else EventType.ADDED, change.object)
-    return WatchEvent(EventType.DELETED, change.object) if before else None
-
-
-def _bookmark(resource: Resource[ObjectT], version: int) -> WatchEvent[ObjectT]:
-    obj = resource.message()
-    _meta(obj).resourceVersion = str(version)
-    _meta(obj).annotations[INITIAL_EVENTS_END] = "true"
-    return WatchEvent(EventType.BOOKMARK, obj)
