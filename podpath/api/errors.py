@@ -3,7 +3,7 @@
 Source: k8s.io/apimachinery pkg/api/errors, pkg/apis/meta/v1/types.go.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -109,11 +109,32 @@ def _with(head: str, detail: str) -> str:
     return f"{head}: {detail}" if detail else head
 
 
+class GoValue(str):
+    """A bad value that is already written as Go prints it."""
+
+    __slots__ = ()
+
+
 def _go_value(value: object) -> str:
-    """As upstream prints a bad value: simple ones plainly, all others as JSON."""
+    """As upstream prints a bad value: simple ones plainly, others in Go's syntax.
+
+    Whole structs, which upstream prints with the addresses of their pointers, are told as JSON.
+    """
+    if isinstance(value, GoValue):
+        return str(value)
     if isinstance(value, str):
         return quote(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return f"[]string{{{', '.join(map(quote, value))}}}"
     return str(value) if type(value) is int else orjson.dumps(value).decode()
+
+
+def go_labels(labels: Mapping[str, str]) -> GoValue:
+    """A map of labels as Go prints it; an empty one is nil."""
+    if not labels:
+        return GoValue("map[string]string(nil)")
+    pairs = ", ".join(f"{quote(key)}:{quote(labels[key])}" for key in sorted(labels))
+    return GoValue(f"map[string]string{{{pairs}}}")
 
 
 def new(reason: str, message: str, details: StatusDetails | None = None) -> ApiError:

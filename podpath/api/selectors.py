@@ -10,7 +10,14 @@ from enum import Enum
 from functools import lru_cache
 
 from podpath.api import names
-from podpath.api.errors import FieldError, forbidden_field, invalid, required
+from podpath.api.errors import (
+    FieldError,
+    GoValue,
+    forbidden_field,
+    go_labels,
+    invalid,
+    required,
+)
 from podpath.api.go_text import quote
 from podpath.api.label_lexer import Lexer, SelectorError, Token
 from protos.k8s.meta_v1_pb2 import LabelSelector as LabelSelectorMessage
@@ -306,6 +313,25 @@ def _validate_operator(expression: LabelSelectorRequirement, path: str) -> Itera
             yield forbidden_field(f"{path}.values", detail)
     else:
         yield invalid(f"{path}.operator", expression.operator, "not a valid selector operator")
+
+
+def go_selector(selector: LabelSelectorMessage) -> GoValue:
+    """A label selector as Go prints it."""
+    expressions = ", ".join(map(_go_requirement, selector.matchExpressions))
+    listed = f"{{{expressions}}}" if selector.matchExpressions else "(nil)"
+    return GoValue(
+        f"v1.LabelSelector{{MatchLabels:{go_labels(selector.matchLabels)}, "
+        f"MatchExpressions:[]v1.LabelSelectorRequirement{listed}}}"
+    )
+
+
+def _go_requirement(requirement: LabelSelectorRequirement) -> str:
+    values = ", ".join(map(quote, requirement.values))
+    listed = f"{{{values}}}" if requirement.values else "(nil)"
+    return (
+        f"v1.LabelSelectorRequirement{{Key:{quote(requirement.key)}, "
+        f"Operator:{quote(requirement.operator)}, Values:[]string{listed}}}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
