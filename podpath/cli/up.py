@@ -14,7 +14,7 @@ from podpath.cli.layout import ClusterError, ClusterState, Layout, Node, cluster
 from podpath.cli.processes import Processes, ProcessSpec
 from podpath.client import kubeconfig
 from podpath.client.grpc import GrpcClient
-from podpath.component_base import binaries, image_tar, pki
+from podpath.component_base import binaries, pki
 from podpath.component_base.clock import SystemClock
 from protos.k8s import core_v1_pb2
 

@@ -11,6 +11,7 @@ from podpath.client.event_recorder import EventRecorder
 from podpath.client.memory import MemoryClient
 from podpath.component_base.clock import SystemClock
 from protos.k8s.core_v1_pb2 import Node, Pod
+from protos.k8s.meta_v1_pb2 import DeleteOptions
 from scheduler.config import Config
 from scheduler.framework.status import FitError, unresolvable, unschedulable
 from scheduler.plugins.registry import default_framework
@@ -121,7 +122,9 @@ async def test_a_deleted_pod_makes_room():
     async with running(client):
         await eventually(lambda: bound(client, 1))
         await client.create(scheme.PODS, pod("second", cpu="1"))
-        await client.delete(scheme.PODS, "default", first.metadata.name)
+        await client.delete(
+            scheme.PODS, "default", first.metadata.name, DeleteOptions(gracePeriodSeconds=0)
+        )
         await eventually(lambda: _is_placed(client, "second"))
 
 
