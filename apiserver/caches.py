@@ -77,11 +77,11 @@ class Caches:
     ) -> None:
         self.cache(resource).subscribe(on_change)
 
-    def wrote(self, version: ObjectVersion) -> None:
-        """An object was stored: the cache need not decode it when storage tells of it."""
+    def wrote(self, version: ObjectVersion) -> ObjectVersion:
+        """An object was stored: the cache need not decode it when storage tells of it, and the
+        answer shares its encodings with the cache."""
         found = self._caches.get(version.resource)
-        if found is not None:
-            found.wrote(version)
+        return version if found is None else found.wrote(version)
 
     async def find(
         self, resource: Resource[Any], namespace: str, name: str

@@ -68,7 +68,7 @@ def split(path: str) -> Parts:
     # `namespaces/NS/pods/...` is pods in NS; `namespaces/NS` and its status are the Namespace.
     if len(words) > 2 and words[0] == "namespaces" and words[2] not in _NAMESPACE_SUBRESOURCES:
         namespace, words = words[1], words[2:]
-    head = (words + ["", "", ""])[:3]
+    head = [*words, "", "", ""][:3]
     return Parts(group, version, namespace, head[0], head[1], head[2], "/".join(words[3:]), watch)
 
 

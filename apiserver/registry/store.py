@@ -49,8 +49,8 @@ class Cache(Protocol):
     def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
         """The newest object it has, or None."""
 
-    def wrote(self, version: ObjectVersion) -> None:
-        """This was just stored."""
+    def wrote(self, version: ObjectVersion) -> ObjectVersion:
+        """This was just stored. Answers the version that the cache shows for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +245,7 @@ class Store:
     def _written(self, obj: Any, version: int) -> ObjectVersion:
         """From here on `obj` is shared: nobody changes it any more."""
         obj.metadata.resourceVersion = str(version)
-        written = ObjectVersion(self.resource, obj)
-        self._cache.wrote(written)
-        return written
+        return self._cache.wrote(ObjectVersion(self.resource, obj))
 
     def _value(self, obj: Message) -> Value:
         raw = obj.SerializeToString(deterministic=True)

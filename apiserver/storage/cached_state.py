@@ -125,14 +125,20 @@ class CachedState:
         self._trim()
         return transitions
 
-    def wrote(self, version: ObjectVersion) -> None:
-        """This object was just stored: its event need not be decoded again, nor encoded."""
+    def wrote(self, version: ObjectVersion) -> ObjectVersion:
+        """This object was just stored: its event need not be decoded again, nor encoded.
+
+        Answers the one to go on with: storage's event may have come before its answer.
+        """
         meta = version.object.metadata
         key = self._resource.storage_key(meta.namespace, meta.name)
         if version.version > self.version:
             if len(self._written) >= _WRITTEN_LIMIT:
                 self._written.clear()
             self._written[key] = version
+            return version
+        held = self._objects.get(key)
+        return held if held is not None and held.version == version.version else version
 
     def known(self, stored: Stored) -> ObjectVersion | None:
         """The shared object for what storage holds; None if it cannot be decoded."""

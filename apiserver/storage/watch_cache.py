@@ -92,9 +92,10 @@ class WatchCache:
         meta = version.object.metadata
         return self.resource.storage_key(meta.namespace, meta.name)
 
-    def wrote(self, version: ObjectVersion) -> None:
-        """Optional, after a write: spares the cache decoding and encoding the object again."""
-        self.state.wrote(version)
+    def wrote(self, version: ObjectVersion) -> ObjectVersion:
+        """Optional, after a write: spares decoding and encoding the object again. Answers the
+        version that the cache shares with its watchers."""
+        return self.state.wrote(version)
 
     def subscribe(self, on_change: OnChange) -> None:
         """Calls `on_change(None, object)` for what is here, then `(old, new)` for each change."""

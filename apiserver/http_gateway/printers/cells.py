@@ -66,7 +66,7 @@ def label_selector(selector: Any, *, empty: str = NONE) -> str:
 
 def _expression(expression: Any) -> str:
     values = ",".join(sorted(expression.values))
-    forms = {
+    forms: dict[str, str] = {
         "In": f"{expression.key} in ({values})",
         "NotIn": f"{expression.key} notin ({values})",
         "Exists": expression.key,
