@@ -117,7 +117,7 @@ def _delimited(field: GoField) -> tuple[int, str, Any]:
     if field.kind == "string":
         return _STRING, name, keep_empty
     if field.kind == "bytes":
-        return _OTHER, name, _bytes(name, read, keep_empty)
+        return _OTHER, name, _bytes(name, read, field.required)
     return _VALUE, name, read
 
 
