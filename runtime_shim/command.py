@@ -1,0 +1,95 @@
+"""Running programs: always an argument list, a clean environment and a time limit."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from runtime_shim.errors import Code, CriError
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT_S = 60.0
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
+"""nerdctl writes its environment into the containers it makes: ours must not end up there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a program left behind."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    def complaint(self) -> str:
+        """The last thing it said on standard error, without nerdctl's and runc's log framing."""
+        lines = [line for line in self.stderr.decode(errors="replace").splitlines() if line]
+        fatal = [line for line in lines if "level=fatal" in line or "level=error" in line]
+        line = (fatal or lines or [f"exit code {self.code}"])[-1]
+        _, found, message = line.partition("msg=")
+        return message.strip('"').replace('\\"', '"').replace("\\n", " ") if found else line
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    stdin: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Finished:
+    """Runs to the end; a non-zero code is data. Killed when the time is over or it is cancelled.
+
+    Raises: CriError DEADLINE_EXCEEDED, UNAVAILABLE (the program is missing).
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=ENVIRONMENT | dict(environment or {}),
+        )
+    except OSError as error:
+        raise CriError(Code.UNAVAILABLE, f"{argv[0]}: {os.strerror(error.errno or 0)}") from error
+    try:
+        async with asyncio.timeout(timeout_s):
+            stdout, stderr = await process.communicate(stdin)
+    except TimeoutError:
+        raise CriError(
+            Code.DEADLINE_EXCEEDED, f"{_words(argv)} took longer than {timeout_s:g} s"
+        ) from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await asyncio.shield(process.wait())
+    finished = Finished(process.returncode or 0, stdout, stderr)
+    _log.debug("ran", extra={"argv": _words(argv), "code": finished.code})
+    return finished
+
+
+async def must(
+    argv: Sequence[str],
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    stdin: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> bytes:
+    """Standard output of a program that succeeds. Raises: CriError UNKNOWN with its complaint."""
+    finished = await run(argv, timeout_s=timeout_s, stdin=stdin, environment=environment)
+    if finished.code != 0:
+        raise CriError(Code.UNKNOWN, f"{_words(argv)}: {finished.complaint()}")
+    return finished.stdout
+
+
+def _words(argv: Sequence[str]) -> str:
+    """The program and its command, without flags (which may be long or private)."""
+    words = [word for word in argv[1:] if not word.startswith("-")]
+    return " ".join([os.path.basename(argv[0]), *words[:1]])

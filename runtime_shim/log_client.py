@@ -1,0 +1,189 @@
+"""The shim's side of the log daemon: starts it, speaks to it, attaches through it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from podpath.component_base.streaming.process import Output, TerminalSize
+from runtime_shim import log_daemon
+from runtime_shim.errors import Code, CriError
+
+START_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedContainer:
+    """What the daemon must know of a container."""
+
+    id: str
+    directory: Path
+    log_path: str
+    tty: bool
+    stdin: bool
+    stdin_once: bool
+
+
+class LogClient:
+    """One daemon for one state directory. Calls go over one connection, one after another."""
+
+    def __init__(self, directory: Path, known: Callable[[], list[LoggedContainer]]) -> None:
+        """`known`: the containers to tell a new daemon about."""
+        self._directory = directory
+        self._known = known
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._lock = asyncio.Lock()
+
+    async def add(self, container: LoggedContainer) -> None:
+        """Begins to read. The container's FIFOs exist. Raises: CriError."""
+        await self._call(_adding(container))
+
+    async def drop(self, container_id: str) -> None:
+        await self._call({"op": "drop", "id": container_id})
+
+    async def reopen(self, container_id: str) -> None:
+        """Raises: CriError."""
+        await self._call({"op": "reopen", "id": container_id})
+
+    async def drain(self, container_id: str) -> None:
+        """Returns when all output of an ended container is in its log, or after some seconds."""
+        with contextlib.suppress(CriError):
+            reader, writer = await self._connect()
+            try:
+                await _ask(reader, writer, {"op": "drain", "id": container_id})
+            finally:
+                writer.close()
+
+    async def attach(self, container: LoggedContainer) -> "AttachedProcess":
+        """Raises: CriError."""
+        reader, writer = await self._connect()
+        try:
+            await _ask(reader, writer, {"op": "attach", "id": container.id})
+        except BaseException:
+            writer.close()
+            raise
+        return AttachedProcess(reader, writer)
+
+    async def keep(self) -> None:
+        """Starts the daemon if there is none, and again whenever it dies, until cancelled."""
+        while True:
+            reader, writer = await self._connect()
+            try:
+                await self._call({"op": "drop", "id": ""})  # tells a new one what there is
+                await reader.read()
+            finally:
+                writer.close()
+
+    async def _call(self, asked: dict[str, Any]) -> None:
+        async with self._lock:
+            for last_try in (False, True):
+                if self._streams is None:
+                    self._streams = await self._connect()
+                    for container in self._known():
+                        if container.id != asked["id"]:
+                            with contextlib.suppress(CriError):
+                                await _ask(*self._streams, _adding(container))
+                try:
+                    await _ask(*self._streams, asked)
+                except (ConnectionError, asyncio.IncompleteReadError) as error:
+                    self._streams[1].close()
+                    self._streams = None
+                    if last_try:
+                        raise CriError(Code.UNAVAILABLE, f"log daemon: {error}") from None
+                else:
+                    return
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        path = self._directory / "logd.sock"
+        try:
+            return await asyncio.open_unix_connection(str(path))
+        except OSError:
+            self._spawn()
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while True:
+                try:
+                    return await asyncio.open_unix_connection(str(path))
+                except OSError:
+                    await asyncio.sleep(0.01)
+
+    def _spawn(self) -> None:
+        """In a session of its own: it outlives this process."""
+        with open(self._directory / "logd.log", "ab") as log:
+            subprocess.Popen(
+                [sys.executable, "-ISE", log_daemon.__file__, str(self._directory)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={"PATH": os.defpath},
+            )
+
+
+class AttachedProcess:
+    """A `Process` (see streaming/process.py): a container's streams, through the daemon."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def read(self) -> tuple[Output, bytes] | None:
+        try:
+            head = await self._reader.readexactly(log_daemon.FRAME.size)
+            channel, length = log_daemon.FRAME.unpack(head)
+            return Output(channel), await self._reader.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+
+    async def write(self, data: bytes) -> None:
+        await self._send(log_daemon.STDIN, data)
+
+    async def close_stdin(self) -> None:
+        await self._send(log_daemon.STDIN, b"")
+
+    async def resize(self, size: TerminalSize) -> None:
+        tree = {"width": size.width, "height": size.height}
+        await self._send(log_daemon.RESIZE, orjson.dumps(tree))
+
+    async def wait(self) -> int:
+        return 0
+
+    async def close(self) -> None:
+        self._writer.close()
+
+    async def _send(self, channel: int, data: bytes) -> None:
+        self._writer.write(log_daemon.FRAME.pack(channel, len(data)) + data)
+        await self._writer.drain()
+
+
+def _adding(container: LoggedContainer) -> dict[str, Any]:
+    return {
+        "op": "add",
+        "id": container.id,
+        "dir": str(container.directory),
+        "log": container.log_path,
+        "tty": container.tty,
+        "stdin": container.stdin,
+        "stdin_once": container.stdin_once,
+    }
+
+
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[str, Any]
+) -> None:
+    """Raises: CriError, ConnectionError, IncompleteReadError."""
+    writer.write(json.dumps(asked).encode() + b"\n")
+    await writer.drain()
+    async with asyncio.timeout(CALL_TIMEOUT_S):
+        line = await reader.readuntil(b"\n")
+    answer = orjson.loads(line)
+    if not answer["ok"]:
+        raise CriError(Code.INTERNAL, f"log daemon: {answer['error']}")
