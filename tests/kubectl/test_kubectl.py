@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 
+import jwt
 import pytest
 
 from tests.support.kubectl import Kubectl
@@ -312,3 +313,15 @@ async def test_a_body_over_the_limit(kubectl: Kubectl, namespace: str):
     manifest = json.dumps(tree)
     refused = await kubectl.run("-n", namespace, "create", "-f", "-", stdin=manifest)
     assert "Request entity too large: limit is 3145728" in refused.err
+
+
+async def test_tokens_can_be_verified_by_others(kubectl: Kubectl, namespace: str):
+    token = (await kubectl("-n", namespace, "create", "token", "default")).out.strip()
+    keys = (await kubectl("get", "--raw", "/openid/v1/jwks")).json["keys"]
+    about = (await kubectl("get", "--raw", "/.well-known/openid-configuration")).json
+    header = jwt.get_unverified_header(token)
+    key = next(jwt.PyJWK(key) for key in keys if key["kid"] == header["kid"])
+    claims = jwt.decode(
+        token, key, algorithms=[header["alg"]], audience=about["issuer"], issuer=about["issuer"]
+    )
+    assert claims["sub"] == f"system:serviceaccount:{namespace}:default"
