@@ -60,7 +60,7 @@ class Pleg:
         self._on_change = on_change
         self._pods: dict[str, _Pod] = {}
         self._uid_of_sandbox: dict[str, str] = {}
-        self._events_flow = False
+        self.events_flow = False
         self._relisted_at: float | None = None
         self.listed = asyncio.Event()
 
@@ -77,7 +77,7 @@ class Pleg:
         """Why the node is not ready on the runtime's account; empty when it is."""
         if self._relisted_at is None:
             return "PLEG is not healthy: pleg has yet to be successful"
-        limit = UNHEALTHY_AFTER_WITH_EVENTS_S if self._events_flow else UNHEALTHY_AFTER_S
+        limit = UNHEALTHY_AFTER_WITH_EVENTS_S if self.events_flow else UNHEALTHY_AFTER_S
         elapsed = self._clock.monotonic() - self._relisted_at
         if elapsed <= limit:
             return ""
@@ -103,7 +103,7 @@ class Pleg:
                 first = asyncio.ensure_future(anext(stream, None))
                 await asyncio.sleep(0)
                 await self._relist_quietly()
-                self._events_flow = True
+                self.events_flow = True
                 event = await first
                 while event is not None:
                     failures = 0
@@ -112,9 +112,9 @@ class Pleg:
             except CriError as error:
                 log.info("container events ended", extra={"error": str(error)})
                 if error.code == "UNIMPLEMENTED":
-                    self._events_flow = False
+                    self.events_flow = False
                     return
-            self._events_flow = False
+            self.events_flow = False
             failures += 1
             await self._clock.sleep(
                 STREAM_RETRY_S if failures < STREAM_RETRIES else STREAM_REVIVE_S
@@ -167,11 +167,11 @@ class Pleg:
 
     async def _relist_periodically(self) -> None:
         while True:
-            period = RELIST_WITH_EVENTS_S if self._events_flow else RELIST_S
+            period = RELIST_WITH_EVENTS_S if self.events_flow else RELIST_S
             due = (self._relisted_at or -period) + period - self._clock.monotonic()
             # Short sleeps, because events may stop flowing meanwhile.
             if due > 0:
-                await self._clock.sleep(min(due, 10 * RELIST_S if self._events_flow else RELIST_S))
+                await self._clock.sleep(min(due, 10 * RELIST_S if self.events_flow else RELIST_S))
                 continue
             if not await self._relist_quietly():
                 await self._clock.sleep(RELIST_S)

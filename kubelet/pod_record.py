@@ -48,6 +48,10 @@ class PodRecord:
     wanted: bool = True
     # True once its last status is told: what the runtime forgets later changes nothing.
     final: bool = False
+    # False until a status of this kubelet's making exists.
+    reported: bool = False
+    # Since when the runtime's events about our own calls are awaited; None: they are not.
+    awaiting_since: float | None = None
     verdict: Verdict | None = None
     grace_s: int | None = None
     # Why containers did not start, by name; termination messages, by container id.

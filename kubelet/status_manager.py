@@ -95,6 +95,13 @@ class StatusManager:
             self._timers.at(due, lambda: self._submit(tracked))
         return True
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Calls after the moment that a status which is not urgent waits."""
+        if self._linger_s <= 0:
+            call()
+        else:
+            self._timers.at(self._clock.monotonic() + self._linger_s, call)
+
     def _is_urgent(self, tracked: _Tracked, status: core.PodStatus) -> bool:
         if self._linger_s <= 0 or status.phase != "Pending":
             return True

@@ -33,6 +33,8 @@ from protos.k8s import core_v1_pb2 as core
 
 log = logging.getLogger(__name__)
 
+# So long the runtime's events about our own calls are awaited before it is asked.
+EVENTS_WAIT_S = 1.0
 # Volumes that show objects of the API are looked at again this often.
 REFRESH_VOLUMES_S = 60.0
 DEADLINE_REASON = "DeadlineExceeded"
@@ -98,12 +100,13 @@ class PodSync:
         # 1
         if not record.admitted and not self._admit(record):
             return 0.0
+        if self._awaits_events(record):
+            return EVENTS_WAIT_S
         try:
             status = await self.current(record)
             # 2
             self._check_deadline(record)
-            api_status = self._report(record, status)
-            if record.verdict is not None or api_status.phase in TERMINAL:
+            if not self._report_or_postpone(record, status):
                 record.state = PodState.TERMINATING
                 return 0.0
             # 4, which tells whether 3 is needed
@@ -128,6 +131,33 @@ class PodSync:
         # 6
         self._start_probes(pod)
         return retry
+
+    def _awaits_events(self, record: PodRecord) -> bool:
+        """While events flow, what our own calls did is told soon: no need to ask for it."""
+        pleg, now = self._parts.pleg, self._parts.clock.monotonic()
+        if not pleg.events_flow or record.settled(pleg.get(record.uid)):
+            record.awaiting_since = None
+            return False
+        if record.awaiting_since is None:
+            record.awaiting_since = now
+        return now - record.awaiting_since < EVENTS_WAIT_S
+
+    def _report_or_postpone(self, record: PodRecord, status: RuntimePodStatus) -> bool:
+        """Tells the status; False when it says that the Pod has ended.
+
+        The first one, that containers are being made, is mostly overtaken by the next: it is only
+        made when that lets itself be waited for.
+        """
+        if not record.reported and not status.sandboxes and record.verdict is None:
+
+            def call() -> None:
+                if not record.reported and record.state is PodState.SYNCING:
+                    self._report(record, self._parts.pleg.get(record.uid))
+
+            self._parts.statuses.soon(call)
+            return True
+        api_status = self._report(record, status)
+        return record.verdict is None and api_status.phase not in TERMINAL
 
     async def terminate(self, record: PodRecord) -> None:
         """Stops everything, gracefully. Raises: SyncFailed, Interrupted."""
@@ -228,6 +258,7 @@ class PodSync:
 
     def _report(self, record: PodRecord, status: RuntimePodStatus) -> core.PodStatus:
         api_status = self._generate(record, status)
+        record.reported = True
         if record.wanted and not record.final:
             self._parts.statuses.set(record.pod, api_status)
         return api_status

@@ -1,0 +1,47 @@
+"""Settings of a kubelet; flags are upstream's where upstream has them."""
+
+from dataclasses import dataclass
+from podpath.component_base.config import option
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`python -m kubelet FLAGS`."""
+
+    kubeconfig: str = option(help="how to reach the API server and as whom")
+    container_runtime_endpoint: str = option(help="CRI socket: unix:///PATH")
+    hostname_override: str = option("", help="the node's name; empty: the host name")
+    node_ip: tuple[str, ...] = option((), help="the node's addresses, told as InternalIP")
+    address: str = option("0.0.0.0", help="where the HTTPS server listens")
+    port: int = option(10250, help="port of the HTTPS server")
+    tls_cert_file: str = option("", help="the server's certificate; without it nothing is served")
+    tls_private_key_file: str = option("", help="the key of --tls-cert-file")
+    client_ca_file: str = option("", help="CA of the clients that the server lets in")
+    root_dir: str = option("/var/lib/kubelet", help="Pods' directories and volumes")
+    pod_logs_dir: str = option("/var/log/pods", help="containers' logs")
+    container_logs_dir: str = option(
+        "", help="directory of symlinks to all containers' logs (upstream: /var/log/containers)"
+    )
+    cluster_dns: tuple[str, ...] = option((), help="name servers of Pods with ClusterFirst")
+    cluster_domain: str = option("cluster.local", help="domain of the cluster's services")
+    resolv_conf: str = option("/etc/resolv.conf", help="the node's resolv.conf; empty: none")
+    max_pods: int = option(110, help="Pods that the node takes")
+    node_labels: tuple[str, ...] = option((), help="labels of a new Node: KEY=VALUE")
+    register_with_taints: tuple[str, ...] = option(
+        (), help="taints of a new Node: KEY=VALUE:EFFECT"
+    )
+    register_schedulable: bool = option(True, help="false: the new Node is unschedulable")
+    node_cpus: float = option(0.0, help="processors to offer instead of the machine's; 0: its own")
+    node_memory: str = option("", help="memory to offer (8Gi) instead of the machine's own")
+    cgroup_root: str = option("/", help="cgroup below which the Pods' cgroups are")
+    serialize_image_pulls: bool = option(True, help="one image pull at a time")
+    sync_frequency_s: float = option(60.0, help="seconds between rounds of a quiet Pod")
+    node_status_update_frequency_s: float = option(10.0, help="seconds between looks at the node")
+    node_status_report_frequency_s: float = option(
+        300.0, help="seconds between reports of an unchanged node status"
+    )
+    node_lease_duration_s: int = option(40, help="seconds of the Lease; renewed at a quarter")
+    record_events: bool = option(True, help="whether Events are sent")
+    diagnostics_socket: str = option("", help="unix socket for health, metrics and the Pod trace")
+    log_level: str = option("info", help="debug, info, warning or error")
+    log_format: str = option("text", help="text or json")
