@@ -39,7 +39,8 @@ def _message_lines(message: Any) -> Iterator[str]:
         return
     yield f"message {message.full_name}"
     for field in message.fields:
-        yield f"field {message.full_name}.{field.name} = {field.number} {_form(field)}{_facts(field)}"
+        form = f"{_form(field)}{_facts(field)}"
+        yield f"field {message.full_name}.{field.name} = {field.number} {form}"
     for nested in message.nested_types:
         yield from _message_lines(nested)
     for enum in message.enum_types:
