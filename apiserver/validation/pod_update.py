@@ -11,8 +11,15 @@ import orjson
 from apiserver.validation.pod import validate_pod_body
 from apiserver.validation.scheduling import validate_tolerations
 from podpath.api import json_codec, names
-from podpath.api.errors import FieldError, forbidden_field, invalid
-from protos.k8s.core_v1_pb2 import Pod, PodSchedulingGate, PodSpec, Toleration
+from podpath.api.errors import FieldError, forbidden_field, go_labels, invalid
+from protos.k8s.core_v1_pb2 import (
+    NodeAffinity,
+    NodeSelectorTerm,
+    Pod,
+    PodSchedulingGate,
+    PodSpec,
+    Toleration,
+)
 
 _INT32_MAX = 2**31 - 1
 _UPDATABLE = (
@@ -117,12 +124,48 @@ def _with_allowed_changes(new: PodSpec, old: PodSpec) -> PodSpec:
 
 
 def _gated_changes(spec: PodSpec, old: PodSpec) -> list[FieldError]:
-    """While a Pod is gated its node selector may be tightened; `spec` gets the old one back."""
+    """While a Pod is gated its choice of nodes may be narrowed; `spec` gets the old one back."""
     found = []
     for key, value in sorted(old.nodeSelector.items()):
         if spec.nodeSelector.get(key) != value:
             detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
-            found.append(invalid("spec.nodeSelector", dict(spec.nodeSelector), detail))
+            found.append(invalid("spec.nodeSelector", go_labels(spec.nodeSelector), detail))
     spec.nodeSelector.clear()
     spec.nodeSelector.update(old.nodeSelector)
+    found += _node_affinity(spec.affinity.nodeAffinity, old.affinity.nodeAffinity)
+    spec.affinity.ClearField("nodeAffinity")
+    if old.affinity.HasField("nodeAffinity"):
+        spec.affinity.nodeAffinity.CopyFrom(old.affinity.nodeAffinity)
+    elif not spec.affinity.ListFields() and not old.HasField("affinity"):
+        spec.ClearField("affinity")
     return found
+
+
+def _node_affinity(new: NodeAffinity, old: NodeAffinity) -> list[FieldError]:
+    before = old.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms
+    after = new.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms
+    if not before:
+        return []
+    here = (
+        "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+        ".nodeSelectorTerms"
+    )
+    if len(after) != len(before):
+        detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
+        return [invalid(here, [json_codec.to_json(term) for term in after], detail)]
+    detail = "only additions are allowed (no mutations or deletions)"
+    return [
+        invalid(f"{here}[{index}]", json_codec.to_json(term), detail)
+        for index, (term, was) in enumerate(zip(after, before, strict=True))
+        if not _only_added(term, was)
+    ]
+
+
+def _only_added(new: NodeSelectorTerm, old: NodeSelectorTerm) -> bool:
+    """True if all requirements are still there, in their places."""
+    if not old.ListFields() and new.ListFields():
+        return False
+    return all(
+        list(getattr(new, name))[: len(getattr(old, name))] == list(getattr(old, name))
+        for name in ("matchExpressions", "matchFields")
+    )

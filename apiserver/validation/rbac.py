@@ -4,8 +4,9 @@ Source: pkg/apis/rbac/validation/validation.go.
 """
 
 from apiserver.validation.metadata import path_segment
-from podpath.api import json_codec, names
-from podpath.api.errors import FieldError, invalid, not_supported, required
+from podpath.api import names
+from podpath.api.errors import FieldError, GoValue, invalid, not_supported, required
+from podpath.api.go_text import quote
 from podpath.api.selectors import validate_message
 from protos.k8s.rbac_v1_pb2 import (
     ClusterRole,
@@ -123,4 +124,9 @@ def _same_role(
 ) -> list[FieldError]:
     if new.roleRef == old.roleRef:
         return []
-    return [invalid("roleRef", json_codec.to_json(new.roleRef), "cannot change roleRef")]
+    role = new.roleRef
+    told = (
+        f"rbac.RoleRef{{APIGroup:{quote(role.apiGroup)}, Kind:{quote(role.kind)}, "
+        f"Name:{quote(role.name)}}}"
+    )
+    return [invalid("roleRef", GoValue(told), "cannot change roleRef")]

@@ -4,7 +4,7 @@ Source: pkg/apis/core/validation/validation.go (ValidateService, ValidateService
 """
 
 from apiserver.validation.core import cidr_problems
-from apiserver.validation.metadata import IMMUTABLE, validate_label_name, validate_labels
+from apiserver.validation.metadata import validate_label_name, validate_labels
 from apiserver.validation.probes import validate_port
 from podpath.api import names
 from podpath.api.errors import (
@@ -45,13 +45,28 @@ def validate_service(service: Service) -> list[FieldError]:
 
 
 def validate_service_update(new: Service, old: Service) -> list[FieldError]:
+    new = _aligned(new, old)
     found: list[FieldError] = []
-    same_type = new.spec.type != "ExternalName" and old.spec.type != "ExternalName"
-    if same_type and old.spec.clusterIP and new.spec.clusterIP != old.spec.clusterIP:
-        addresses = list(new.spec.clusterIPs) or [new.spec.clusterIP]
-        detail = "may not change once set" if new.spec.clusterIPs else IMMUTABLE
-        found.append(invalid("spec.clusterIPs[0]", addresses, detail))
+    addresses = list(new.spec.clusterIPs)
+    keeps_type = new.spec.type != "ExternalName" and old.spec.type != "ExternalName"
+    if keeps_type and old.spec.clusterIPs and addresses[:1] != list(old.spec.clusterIPs)[:1]:
+        found.append(invalid("spec.clusterIPs[0]", addresses, "may not change once set"))
     return found + validate_service(new)
+
+
+def _aligned(new: Service, old: Service) -> Service:
+    """With what an old client leaves out: addresses that stay, and the list of the one changed."""
+    aligned = Service()
+    aligned.CopyFrom(new)
+    spec = aligned.spec
+    if spec.type == "ExternalName":
+        return aligned
+    if not spec.clusterIP and not spec.clusterIPs:
+        spec.clusterIP = old.spec.clusterIP
+        spec.clusterIPs.extend(old.spec.clusterIPs)
+    elif spec.clusterIP != old.spec.clusterIP and spec.clusterIPs == old.spec.clusterIPs:
+        spec.clusterIPs[:] = [spec.clusterIP] if spec.clusterIP else []
+    return aligned
 
 
 def _type_rules(spec: ServiceSpec, headless: bool) -> list[FieldError]:

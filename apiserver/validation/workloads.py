@@ -6,7 +6,12 @@ Source: pkg/apis/apps/validation/validation.go, pkg/apis/core/validation/validat
 from collections.abc import Mapping
 from typing import Any
 
-from apiserver.validation.metadata import IMMUTABLE, NOT_NEGATIVE
+from apiserver.validation.metadata import (
+    IMMUTABLE,
+    NOT_NEGATIVE,
+    validate_annotations,
+    validate_labels,
+)
 from apiserver.validation.pod import validate_template
 from podpath.api import json_codec, names, selectors
 from podpath.api.errors import (
@@ -223,13 +228,9 @@ def validate_stateful_set(stateful_set: StatefulSet) -> list[FieldError]:
     if spec.HasField("selector") and not selects(spec.selector, template.metadata.labels):
         labels = go_labels(template.metadata.labels)
         found.append(invalid("spec.template.metadata.labels", labels, _MISMATCH))
-    # The claims of the templates stand for volumes of the Pod.
-    with_claims = PodTemplateSpec()
-    with_claims.CopyFrom(template)
-    for claim in spec.volumeClaimTemplates:
-        volume = with_claims.spec.volumes.add(name=claim.metadata.name)
-        volume.volumeSource.persistentVolumeClaim.claimName = claim.metadata.name
-    found += validate_template(with_claims, "spec.template")
+    # As upstream: the rest of the template is judged when its Pods are made.
+    found += validate_labels(template.metadata.labels, "spec.template.labels")
+    found += validate_annotations(template.metadata.annotations, "spec.template.annotations")
     return found + _runs_for_ever(template, "spec.template", "StatefulSet")
 
 

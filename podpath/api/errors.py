@@ -122,6 +122,8 @@ def _go_value(value: object) -> str:
     """
     if isinstance(value, GoValue):
         return str(value)
+    if value is None:
+        return '"null"'
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):

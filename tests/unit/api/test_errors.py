@@ -68,7 +68,7 @@ def test_one_error_has_no_brackets_and_doubles_are_told_once():
         ('a"b', '"a\\"b"'),
         (5, "5"),
         (True, "true"),
-        (None, "null"),
+        (None, '"null"'),
         (["a", "b"], '[]string{"a", "b"}'),
         ({"a": 1}, '{"a":1}'),
         (errors.go_labels({"b": "2", "a": "1"}), 'map[string]string{"a":"1", "b":"2"}'),

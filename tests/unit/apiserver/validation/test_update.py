@@ -120,7 +120,7 @@ NOT_UPDATABLE = (
         ),
         pytest.param(
             POD, ("spec", "activeDeadlineSeconds"), None,
-            ["spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive "
+            ["spec.activeDeadlineSeconds: Invalid value: \"null\": must not update from a positive "
              "integer to nil value"], id="no deadline any more",
         ),
         pytest.param(
@@ -153,7 +153,7 @@ NOT_UPDATABLE = (
         ),
         pytest.param(
             GATED, ("spec", "nodeSelector"), {"c": "d"},
-            ['spec.nodeSelector: Invalid value: {"c":"d"}: only additions to spec.nodeSelector '
+            ['spec.nodeSelector: Invalid value: map[string]string{"c":"d"}: only additions to spec.nodeSelector '
              "are allowed (no mutations or deletions)"], id="gated: wider",
         ),
     ],
@@ -206,8 +206,8 @@ def test_the_difference_is_told():
             scheme.ROLEBINDINGS,
             {"metadata": META, "roleRef": {"kind": "Role", "name": "a"}},
             ("roleRef", "name"), "b",
-            ['roleRef: Invalid value: {"apiGroup":"rbac.authorization.k8s.io","kind":"Role",'
-             '"name":"b"}: cannot change roleRef'], id="roleRef",
+            ['roleRef: Invalid value: rbac.RoleRef{APIGroup:"rbac.authorization.k8s.io", '
+             'Kind:"Role", Name:"b"}: cannot change roleRef'], id="roleRef",
         ),
         pytest.param(
             scheme.STATEFULSETS,
