@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from apiserver.authentication.users import LOOPBACK
-from apiserver.http_gateway import connection, pod_streams, tunnel
+from apiserver.http_gateway import connection, pod_streams
 from apiserver.http_gateway.context import Call, Context
 from apiserver.http_gateway.reply import ChunkedReply, Reply
 from apiserver.http_gateway.resource_handlers import method_not_allowed
@@ -24,6 +24,7 @@ from apiserver.verbs.interface import Target
 from podpath.api import errors
 from podpath.api.errors import ApiError
 from podpath.api.scheme import NODES, PODS, Resource
+from podpath.component_base.streaming import tunnel
 
 KUBELET_PORT = 10250
 _NODES: Resource[Any] = NODES
@@ -142,16 +143,21 @@ class KubeletProxy:
             kubelet = await tunnel.connect(endpoint.host, endpoint.port, self._tls)
         except (OSError, TimeoutError) as error:
             raise _unreachable(endpoint.url(path), error) from None
+        _cancel_when_gone(call)
         try:
             kubelet.send(_upgrade_request(call, endpoint, path))
-            head = await kubelet.head()
+            async with asyncio.timeout(tunnel.ANSWER_TIMEOUT_S):
+                head = await kubelet.head()
             if head.status != 101:
                 body = await kubelet.rest_of_body(head, _ERROR_BYTES_MAX)
                 raise _backend_error(head.status, body.decode("utf-8", "replace"))
+            # From here on the tunnel itself sees the client go.
+            connection.of(call.request).on_lost = None
             return await tunnel.splice(call.request, kubelet, head)
-        except tunnel.BadAnswerError as error:
+        except (tunnel.BadAnswerError, TimeoutError) as error:
             raise _unreachable(endpoint.url(path), error) from None
         finally:
+            connection.of(call.request).on_lost = None
             kubelet.close()
 
     async def _proxy(

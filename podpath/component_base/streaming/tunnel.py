@@ -6,6 +6,7 @@ What runs inside (WebSocket, SPDY) is between the client and the far side.
 import asyncio
 import ssl
 from dataclasses import dataclass
+from typing import cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -50,8 +51,8 @@ class Half(asyncio.Protocol):
         self._peer: Half | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports have the methods, not the base class.
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self._peer is not None:
