@@ -152,9 +152,15 @@ NOT_UPDATABLE = (
             GATED, ("spec", "nodeSelector"), {"a": "b", "c": "d"}, [], id="gated: narrower",
         ),
         pytest.param(
+            GATED, ("spec", "affinity"),
+            {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Exists"}]}]
+            }}}, [], id="gated: a node affinity",
+        ),
+        pytest.param(
             GATED, ("spec", "nodeSelector"), {"c": "d"},
-            ['spec.nodeSelector: Invalid value: map[string]string{"c":"d"}: only additions to spec.nodeSelector '
-             "are allowed (no mutations or deletions)"], id="gated: wider",
+            ['spec.nodeSelector: Invalid value: map[string]string{"c":"d"}: '
+             "only additions to spec.nodeSelector are allowed (no mutations or deletions)"], id="gated: wider",
         ),
     ],
 )  # fmt: skip
