@@ -92,7 +92,9 @@ class PodWorkers:
             if worker is None:
                 return
         record = worker.record
-        record.pod = pod
+        old, record.pod = record.pod, pod
+        if old is not pod and not concerns_worker(old, pod):
+            return
         if pod.metadata.HasField("deletionTimestamp"):
             self._end(worker, pod.metadata.deletionGracePeriodSeconds)
         self._wake(worker)
@@ -222,3 +224,18 @@ class PodWorkers:
             del self._workers[record.uid]
             self._forgotten(record)
         return None
+
+
+def concerns_worker(old: core.Pod, new: core.Pod) -> bool:
+    """False for changes that the kubelet only takes note of: mostly the echo of its own status."""
+    a, b = old.metadata, new.metadata
+    if (
+        a.HasField("deletionTimestamp") != b.HasField("deletionTimestamp")
+        or a.deletionGracePeriodSeconds != b.deletionGracePeriodSeconds
+        or a.labels != b.labels
+        or a.annotations != b.annotations
+    ):
+        return True
+    if new.spec.readinessGates and list(old.status.conditions) != list(new.status.conditions):
+        return True
+    return old.spec != new.spec
