@@ -252,7 +252,7 @@ def _within(namespace: str, parent: str) -> bool:
 def _claim(node: str, attributes: Attributes) -> None:
     if attributes.target.subresource != "status":
         raise forbidden(attributes, "may only update PVC status")
-    old, new = attributes.object, attributes.old_object
+    new, old = attributes.object, attributes.old_object
     if not isinstance(old, PersistentVolumeClaim) or not isinstance(new, PersistentVolumeClaim):
         raise forbidden(attributes, f"unexpected operation {quote(attributes.operation)}")
     if _without_status(old) != _without_status(new):

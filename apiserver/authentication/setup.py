@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import Message
+
+from apiserver.admission.interface import Attributes
+from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.authentication import service_account_tokens, static_tokens
 from apiserver.authentication.authenticator import Authenticator
 from apiserver.authentication.certificates import CertificateUsers
@@ -24,6 +28,7 @@ from apiserver.authorization.authorizer import ClusterAuthorizer
 from apiserver.authorization.reviews import AccessReviews
 from apiserver.lister import Lister
 from apiserver.registry.subresources import Handler
+from apiserver.verbs.interface import Target, UserInfo
 from podpath.api import scheme
 from podpath.api.scheme import Resource
 from podpath.component_base.clock import Clock
@@ -109,5 +114,22 @@ def build_handlers(
             new_uid,
             extend=config.service_account_extend_token_expiration,
         )
-        handlers[scheme.SERVICEACCOUNTS, "token"] = requests.create
+        handlers[scheme.SERVICEACCOUNTS, "token"] = _restricted(requests.create, lister)
     return handlers
+
+
+def _restricted(create: Handler, lister: Lister) -> Handler:
+    """Kubelets get tokens only for their own Pods, bound to these.
+
+    Handlers are called without the admission chain, so what NodeRestriction says of tokens is
+    asked here, whether or not the plugin is on.
+    """
+    restriction = NodeRestriction(lister)
+
+    async def answer(user: UserInfo, target: Target, obj: Message) -> Message:
+        attributes = Attributes(user, target, "CREATE", obj, None)
+        if restriction.handles(attributes):
+            await restriction.admit(attributes)
+        return await create(user, target, obj)
+
+    return answer
