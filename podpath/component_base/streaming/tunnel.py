@@ -65,9 +65,10 @@ class Half(asyncio.Protocol):
         """Half close: the other direction stays open where the transports can."""
         self._ended = True
         self._arrived.set()
-        if self._peer is None:
+        if self._peer is None or self.transport is None:
             return False
-        return self._peer.send_eof()
+        passed_on = self._peer.send_eof()
+        return passed_on and self.transport.get_extra_info("ssl_object") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
