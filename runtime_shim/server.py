@@ -8,6 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+# gRPC's fork handlers crash one in ten children of a process that starts programs, and we exec at
+# once anyway. It reads this when it is loaded.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # noqa: TID251
+
 import grpc
 import grpc.aio
 from google.protobuf import message_factory

@@ -79,7 +79,12 @@ async def exec_sync(target: ExecTarget, words: Sequence[str], timeout_s: float) 
             if process.returncode is None:
                 await asyncio.shield(_kill(process, scratch))
         _check_started(code, scratch)
-    return ExecResult(stdout, stderr, code)
+    return ExecResult(stdout, stderr, shell_code(code))
+
+
+def shell_code(code: int) -> int:
+    """A death by signal as shells tell it: 128 and the signal's number."""
+    return code if code >= 0 else 128 - code
 
 
 class RuncProcess:
@@ -143,7 +148,7 @@ class RuncProcess:
         """Raises: CriError if the command could not be started."""
         code = await self._process.wait()
         _check_started(code, Path(self._scratch.name))
-        return code
+        return shell_code(code)
 
     async def close(self) -> None:
         if self._closed:
