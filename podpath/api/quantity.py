@@ -177,8 +177,9 @@ def _canonical(unscaled: int, scale: int, format_: str) -> str:
     shift = scale % 3
     unscaled *= 10**shift
     scale -= shift
-    if format_ == DECIMAL_SI:
-        return f"{unscaled}{_DECIMAL_NAMES.get(scale, '')}"
+    if format_ == DECIMAL_SI and scale in _DECIMAL_NAMES:
+        return f"{unscaled}{_DECIMAL_NAMES[scale]}"
+    # Upstream writes 1000E as 1, for want of a suffix; an exponent keeps the amount.
     return f"{unscaled}e{scale}" if scale else str(unscaled)
 
 

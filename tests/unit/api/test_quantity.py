@@ -14,6 +14,9 @@ OVERFLOWING = {
     "1000000E", "1e99999999999999", "10000000000000000000000m",
 }  # fmt: skip
 
+# Upstream forgets the exponent when it has no suffix for it, and says "1".
+WITHOUT_SUFFIX = {"1000E": "1e21", "1000000E": "1e24"}
+
 
 @pytest.mark.parametrize(("text", "canonical", "value", "milli", "error"), answers("quantities"))
 def test_as_upstream(text, canonical, value, milli, error):
@@ -26,7 +29,7 @@ def test_as_upstream(text, canonical, value, milli, error):
         assert str(raised.value) == error
     else:
         parsed = quantity.parse(text)
-        assert parsed.text == canonical
+        assert parsed.text == WITHOUT_SUFFIX.get(text, canonical)
         if text not in OVERFLOWING:
             assert (parsed.value(), parsed.milli_value()) == (value, milli)
 

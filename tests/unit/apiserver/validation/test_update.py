@@ -160,7 +160,8 @@ NOT_UPDATABLE = (
         pytest.param(
             GATED, ("spec", "nodeSelector"), {"c": "d"},
             ['spec.nodeSelector: Invalid value: map[string]string{"c":"d"}: '
-             "only additions to spec.nodeSelector are allowed (no mutations or deletions)"], id="gated: wider",
+             "only additions to spec.nodeSelector are allowed (no mutations or deletions)"],
+            id="gated: wider",
         ),
     ],
 )  # fmt: skip
