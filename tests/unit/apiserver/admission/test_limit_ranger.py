@@ -1,4 +1,8 @@
-"""LimitRanger: defaults, bounds and upstream's words (recorded from kube-apiserver 1.32.4)."""
+"""LimitRanger: defaults, bounds and upstream's words.
+
+Recorded from kube-apiserver 1.32.4: the annotation, and the cases over the maximum and under the
+minimum. The messages of missing amounts and of claims follow upstream's source and were not run.
+"""
 
 import pytest
 

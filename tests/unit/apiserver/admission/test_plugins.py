@@ -1,6 +1,7 @@
 """Each admission plugin on its own: what it changes, what it refuses and with which words.
 
-The messages were recorded from kube-apiserver 1.32.4.
+Recorded from kube-apiserver 1.32.4: the messages about namespaces, missing accounts, priorities, a
+missing RuntimeClass and unfounded overhead. The others follow upstream's source and were not run.
 """
 
 import random

@@ -305,7 +305,7 @@ def test_signing_takes_the_claims_time():
     assert world.user(world.signer.sign(claims, now)).uid == "sa-uid"
 
 
-# Recorded from kube-apiserver 1.32.4.
+# Recorded from kube-apiserver 1.32.4, but for the last two, which follow upstream's source.
 @pytest.mark.parametrize(
     ("sent", "code", "message"),
     [

@@ -197,7 +197,7 @@ def test_who_is_no_kubelet(lister, authorizer, user):
     assert not ask(authorizer, "get", scheme.SECRETS, "ns", "pull", user=user).allowed
 
 
-# Recorded from kube-apiserver 1.32.4.
+# Recorded from kube-apiserver 1.32.4, but for the last one (escaping).
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [

@@ -1,4 +1,5 @@
-"""SubjectAccessReview and relatives; messages recorded from kube-apiserver 1.32.4."""
+"""SubjectAccessReview and relatives; messages recorded from kube-apiserver 1.32.4,
+but for the one about kubelets' rules."""
 
 import pytest
 
