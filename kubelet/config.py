@@ -1,6 +1,7 @@
 """Settings of a kubelet; flags are upstream's where upstream has them."""
 
 from dataclasses import dataclass
+
 from podpath.component_base.config import option
 
 

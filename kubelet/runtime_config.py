@@ -7,6 +7,7 @@ helpers}.go, pkg/kubelet/network/dns/dns.go.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import orjson
 
@@ -75,8 +76,12 @@ def container_hash(container: core.Container) -> str:
     Upstream 1.33 hashes just these (pickFieldsToHash); its FNV is over Go's own dump format,
     so the value differs while the property holds.
     """
-    text = orjson.dumps([container.name, container.image])
-    return f"{_fnv32a(text):x}"
+    return _hash_of(container.name, container.image)
+
+
+@lru_cache(maxsize=4096)
+def _hash_of(name: str, image: str) -> str:
+    return f"{_fnv32a(orjson.dumps([name, image])):x}"
 
 
 def _fnv32a(data: bytes) -> int:
@@ -114,6 +119,22 @@ def hostname_of(pod: core.Pod, cluster_domain: str) -> str:
 
 def dns_config(pod: core.Pod, dns: Dns) -> cri.DNSConfig:
     """resolv.conf by dnsPolicy, dnsConfig merged in; at most 3 servers and 32 searches."""
+    if not pod.spec.HasField("dnsConfig"):
+        policy = pod.spec.dnsPolicy or "ClusterFirst"
+        return _plain_dns(policy, pod.spec.hostNetwork, pod.metadata.namespace, dns)
+    return _dns(pod, dns)
+
+
+@lru_cache(maxsize=1024)
+def _plain_dns(policy: str, host_network: bool, namespace: str, dns: Dns) -> cri.DNSConfig:
+    """Without a dnsConfig, most Pods of a namespace have the same. Shared: read-only."""
+    pod = core.Pod()
+    pod.metadata.namespace = namespace
+    pod.spec.dnsPolicy, pod.spec.hostNetwork = policy, host_network
+    return _dns(pod, dns)
+
+
+def _dns(pod: core.Pod, dns: Dns) -> cri.DNSConfig:
     policy = pod.spec.dnsPolicy or "ClusterFirst"
     servers = list(dns.host_servers)
     searches = list(dns.host_searches)
