@@ -11,6 +11,7 @@ Source: k8s.io/apiserver pkg/storage/cacher/cacher.go, watch_cache.go.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
@@ -259,10 +260,14 @@ class WatchCache:
         """Asks storage how far it is, while somebody waits for it."""
         while True:
             await self._progress_wanted.wait()
-            self._progress_wanted.clear()
             while self._waiting:
+                self._progress_wanted.clear()
                 await self.storage.request_progress(self._prefix)
-                await self._clock.sleep(_PROGRESS_PERIOD_S)
+                # Asked again when somebody new waits, or the request may have been lost.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PROGRESS_PERIOD_S):
+                        await self._progress_wanted.wait()
+            self._progress_wanted.clear()
 
     async def _tick(self) -> None:
         """Deadlines and bookmarks; keeps an idle cache's version fresh for the bookmarks."""

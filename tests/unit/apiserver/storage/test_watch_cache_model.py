@@ -25,7 +25,7 @@ from podpath.api.errors import ApiError
 from podpath.component_base.clock import SystemClock
 from tests.support.caching import facts, key_of, pod_value
 
-HISTORY = 12
+HISTORY = 4
 SELECTIONS = {
     "all": EVERYTHING,
     "namespace": Filter(namespace="one"),
@@ -191,4 +191,4 @@ class WatchCacheMachine(RuleBasedStateMachine):
 
 
 TestWatchCacheModel = WatchCacheMachine.TestCase
-TestWatchCacheModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestWatchCacheModel.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
