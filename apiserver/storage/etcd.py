@@ -214,7 +214,7 @@ async def open_etcd(
     """A storage for as long as the context lasts. Raises: StorageUnavailableError when etcd does
     not answer within `config.request_timeout_s`. `grouped=False` is for measurements."""
     clock = clock or SystemClock()
-    async with EtcdClient(config, clock) as client, asyncio.TaskGroup() as tasks:
+    async with EtcdClient(config, clock) as client:
         status = await client.status()
         commits = GroupCommit(client, clock, grouped=grouped)
         storage = EtcdStorage(
@@ -225,8 +225,9 @@ async def open_etcd(
             progress_safe=progress_is_safe(status.version),
         )
         await storage.current_version()  # so that writes know a revision that they come after
-        committing = tasks.create_task(commits.run(), name="group-commit")
-        try:
-            yield storage
-        finally:
-            committing.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            committing = tasks.create_task(commits.run(), name="group-commit")
+            try:
+                yield storage
+            finally:
+                committing.cancel()

@@ -91,8 +91,9 @@ class EtcdError(StorageUnavailableError):
         return self.code not in _UNKNOWN_OUTCOME
 
 
-def _translated(error: grpc.aio.AioRpcError) -> EtcdError:
-    return EtcdError(error.code(), error.details() or "")
+def _translated(error: grpc.aio.AioRpcError, endpoint: str = "") -> EtcdError:
+    details = error.details() or ""
+    return EtcdError(error.code(), f"{details} ({endpoint})" if endpoint else details)
 
 
 class WatchStream:
@@ -139,6 +140,7 @@ class _Member:
     """One endpoint's channel and stubs."""
 
     def __init__(self, endpoint: str, tls: TlsFiles | None) -> None:
+        self.endpoint = endpoint
         if tls is None:
             self.channel = grpc.aio.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
         else:
@@ -209,7 +211,7 @@ class EtcdClient:
             response = await call.read()
         except grpc.aio.AioRpcError as error:
             self._fail_over(member)
-            raise _translated(error) from error
+            raise _translated(error, member.endpoint) from error
         finally:
             call.cancel()
         return response.TTL if isinstance(response, pb.LeaseKeepAliveResponse) else 0
@@ -272,7 +274,7 @@ class EtcdClient:
         except grpc.aio.AioRpcError as error:
             if error.code() in _UNKNOWN_OUTCOME:
                 self._fail_over(member)
-            raise _translated(error) from error
+            raise _translated(error, member.endpoint) from error
 
     async def _read(
         self, method: "Callable[[_Member], _Method[_RequestT, _ResponseT]]", request: _RequestT

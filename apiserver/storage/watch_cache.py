@@ -28,6 +28,7 @@ from apiserver.storage.read_errors import (
 from apiserver.storage.version import ObjectVersion, bookmark
 from apiserver.storage.watchers import BATCH_LIMIT, EVERYTHING, Filter, Watcher, Watchers
 from apiserver.verbs.interface import WatchEvent
+from podpath.api import errors
 from podpath.api.scheme import Resource
 from podpath.component_base.clock import Clock
 
@@ -158,13 +159,17 @@ class WatchCache:
         starts anew; the client then resumes from what it saw last.
 
         `resource_version` "" or "0", or `send_initial_events`: the present state first, as ADDED.
-        Raises: ApiError (Expired, Timeout, BadRequest), before the first event.
+        Raises: ApiError (Expired, Timeout, ServerTimeout, BadRequest), before the first event.
         """
         asked = parse_version(resource_version)
         from_state = send_initial_events or not asked
         await self.wait_ready()
         if not resource_version:
-            await self.wait_newest()
+            try:
+                await self.wait_newest()
+            except StorageError as error:
+                group, name = self.resource.group, self.resource.name
+                raise errors.server_timeout(group, name, "watch") from error
         elif send_initial_events:
             await self.wait_until(asked)
         # No await from here until the watcher is registered: nothing may come in between.

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from apiserver.storage.etcd_client import EtcdClient, EtcdConfig
+from apiserver.storage.etcd_client import EtcdClient, EtcdConfig, TlsFiles
 from podpath.component_base import binaries
 
 START_TIMEOUT_S = 20.0
@@ -33,8 +33,10 @@ def free_ports(count: int) -> list[int]:
 class Etcd:
     """One member. `kill` and `start` again keep the data and the ports."""
 
-    def __init__(self, *flags: str) -> None:
+    def __init__(self, *flags: str, tls: TlsFiles | None = None) -> None:
+        """With `tls` (the client's side) the flags must say what the server shows and asks for."""
         self._flags = flags
+        self._tls = tls
         self._directory = Path(tempfile.mkdtemp(prefix="podpath-etcd-"))
         self._client_port, self._peer_port = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
@@ -45,7 +47,7 @@ class Etcd:
 
     @property
     def config(self) -> EtcdConfig:
-        return EtcdConfig((self.endpoint,))
+        return EtcdConfig((self.endpoint,), self._tls)
 
     @property
     def pid(self) -> int:
@@ -55,12 +57,13 @@ class Etcd:
     async def start(self) -> None:
         """Returns when etcd answers."""
         self._launch()
-        config = EtcdConfig((self.endpoint,), request_timeout_s=START_TIMEOUT_S)
+        config = EtcdConfig((self.endpoint,), self._tls, request_timeout_s=START_TIMEOUT_S)
         async with EtcdClient(config) as probe:
             await probe.status()
 
     def _launch(self) -> None:
-        client, peer = f"http://{self.endpoint}", f"http://127.0.0.1:{self._peer_port}"
+        scheme = "https" if self._tls else "http"
+        client, peer = f"{scheme}://{self.endpoint}", f"http://127.0.0.1:{self._peer_port}"
         command = [
             binaries.find("etcd"),
             f"--data-dir={self._directory / 'data'}",
@@ -109,7 +112,7 @@ class Etcd:
 
 
 @asynccontextmanager
-async def running_etcd(*flags: str) -> AsyncIterator[Etcd]:
+async def running_etcd(*flags: str, tls: TlsFiles | None = None) -> AsyncIterator[Etcd]:
     """`async with running_etcd() as etcd:`; for fixtures and tests alike."""
-    async with Etcd(*flags) as etcd:
+    async with Etcd(*flags, tls=tls) as etcd:
         yield etcd

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from apiserver.storage import watchers
+from apiserver.storage.interface import StorageUnavailableError
 from apiserver.storage.memory import MemoryStorage
 from apiserver.storage.resource_version import revision_of, whole
 from apiserver.storage.watch_cache import WatchCache
@@ -299,3 +300,25 @@ async def test_an_object_just_written_is_not_decoded_again(
     cache.wrote(written)
     await cache.wait_newest()
     assert cache.get("default", "a") is written
+
+
+async def test_a_watch_of_the_newest_while_storage_is_away(
+    storage: MemoryStorage, cache: WatchCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> int:
+        raise StorageUnavailableError("away")
+
+    monkeypatch.setattr(storage, "current_version", away)
+    with pytest.raises(ApiError) as error:
+        await anext(cache.watch())
+    assert (error.value.reason, error.value.code) == ("ServerTimeout", 500)
+
+
+async def test_consistent_reads_do_not_wait_for_a_period(
+    storage: MemoryStorage, cache: WatchCache
+) -> None:
+    """Each asks for progress by itself; at 100 ms a piece this would take two seconds."""
+    async with asyncio.timeout(1):
+        for n in range(20):
+            await storage.create(f"/registry/nodes/n{n}", pod_value("elsewhere"))
+            await cache.wait_newest()
