@@ -73,6 +73,18 @@ async def writes(storage: EtcdStorage, etcd: Etcd, writers: int, seconds: float,
     )
 
 
+async def deletions(storage: EtcdStorage, count: int) -> None:
+    """A group holds one deletion; the others of a round go in parallel, alone."""
+    value = Value("v1", "Pod", a_pod("p").SerializeToString())
+    keys = [scheme.PODS.storage_key("gone", f"p{n}") for n in range(count)]
+    versions = await asyncio.gather(*(storage.create(k, value) for k in keys))
+    began, cpu = time.monotonic(), cpu_s()
+    await asyncio.gather(*(storage.delete(*kv) for kv in zip(keys, versions, strict=True)))
+    took = time.monotonic() - began
+    each = (cpu_s() - cpu) / count * 1e6
+    print(f"deletions, {count} at once: {count / took:.0f}/s, {each:.0f} us here each")
+
+
 async def fan_out(storage: EtcdStorage, watchers: int, events: int) -> None:
     """Every watcher takes every event's bytes; what a door does with them is not counted."""
     async with running_cache(storage) as cache:
@@ -132,6 +144,7 @@ async def main() -> None:
                 await writes(storage, etcd, options.writers, options.seconds, what)
                 if grouped:
                     await writes(storage, etcd, 1, 1.0, "lone")
+                    await deletions(storage, 2000)
                     await fan_out(storage, options.watchers, options.events)
                     await lists(storage, 200)
 
