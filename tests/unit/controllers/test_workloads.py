@@ -9,6 +9,8 @@ import pytest
 from controllers import manager as manager_module
 from controllers.config import Config
 from controllers.manager import Manager
+from controllers.reconciler import Context
+from controllers.replicaset import ReplicaSetController
 from podpath.api import errors
 from podpath.api.errors import ApiError
 from podpath.api.scheme import (
@@ -22,9 +24,10 @@ from podpath.api.scheme import (
     SECRETS,
     SERVICEACCOUNTS,
 )
+from podpath.client.informer import InformerFactory, ObjectKey
 from podpath.client.interface import Selection
 from podpath.client.memory import MemoryClient
-from podpath.component_base.clock import SystemClock
+from podpath.component_base.clock import FakeClock, SystemClock
 from podpath.component_base.pod_trace import PodStep, ring
 from protos.k8s.core_v1_pb2 import Namespace, Node, Secret
 from tests.support.controllers import a_deployment, a_pod, a_replica_set
@@ -263,6 +266,26 @@ async def test_a_refused_template_shows_and_does_not_flood(client, tmp_path, mon
         await eventually(told)
         refused = sum(call[0] == "refused" for call in client.calls)
         assert 0 < refused < 15
+
+
+async def test_a_large_sets_status_is_gathered_but_its_losses_are_not(client):
+    clock = FakeClock()
+    informers = InformerFactory(client, clock=clock, rng=random.Random(1))
+    controller = ReplicaSetController(Context(client, informers, clock, random.Random(1)))
+    queue = controller._loop.queue
+    owner = a_replica_set("web", 1000)
+    owner.status.replicas = 1000
+    informers.informer(REPLICASETS).store.put(ObjectKey("ns", "web"), owner)
+    starts, runs = (a_pod("p", phase=phase, owner="web") for phase in ("Pending", "Running"))
+    for _ in range(10):
+        controller._pod_updated(starts, runs)
+    assert len(queue) == 0
+    clock.step(0.2)
+    queue.release_due()
+    assert await queue.get() == ObjectKey("ns", "web")
+    queue.done(ObjectKey("ns", "web"))
+    controller._pod_updated(runs, a_pod("p", phase="Failed", owner="web"))
+    assert len(queue) == 1
 
 
 async def test_every_namespace_gets_its_account_and_bundle(client, tmp_path):

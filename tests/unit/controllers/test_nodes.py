@@ -1,0 +1,173 @@
+"""Silent nodes and Pods that nobody else removes, on the client without a server."""
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+
+import pytest
+
+from controllers.node_lifecycle import NodeLifecycleController
+from controllers.pod_gc import PodGarbageCollector
+from controllers.reconciler import Context, Settings
+from controllers.taint_eviction import TaintEvictionController
+from podpath.api.scheme import EVENTS, LEASES, NODES, PODS
+from podpath.client.informer import InformerFactory
+from podpath.client.memory import MemoryClient
+from podpath.component_base.clock import FakeClock
+from protos.k8s.coordination_v1_pb2 import Lease
+from protos.k8s.core_v1_pb2 import Node
+from tests.support.controllers import a_pod
+
+UNREACHABLE = "node.kubernetes.io/unreachable"
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def client(clock):
+    return MemoryClient(clock, random.Random(1))
+
+
+def a_node(client, ready="True"):
+    node = Node()
+    node.metadata.name = "n"
+    if ready:
+        node.status.conditions.add(type="Ready", status=ready)
+    client.seed(NODES, node)
+
+
+def a_lease():
+    lease = Lease()
+    lease.metadata.namespace, lease.metadata.name = "kube-node-lease", "n"
+    lease.spec.holderIdentity = "n"
+    return lease
+
+
+async def _settle():
+    for _ in range(60):
+        await asyncio.sleep(0)
+
+
+async def _pass(clock, seconds):
+    for _ in range(seconds):
+        clock.step(1)
+        await _settle()
+
+
+@asynccontextmanager
+async def running(client, clock, *classes):
+    informers = InformerFactory(client, clock=clock, rng=random.Random(1))
+    settings = Settings(terminated_pod_gc_threshold=2)
+    context = Context(client, informers, clock, random.Random(1), settings)
+    started = [cls(context) for cls in classes]
+    runs = [informers, *context.recorders, *started]
+    tasks = [asyncio.ensure_future(one.run()) for one in runs]
+    await _settle()
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def ready(client):
+    node = await client.get(NODES, "", "n")
+    return next((c.status for c in node.status.conditions if c.type == "Ready"), "")
+
+
+async def taints(client):
+    node = await client.get(NODES, "", "n")
+    return sorted((t.key, t.effect) for t in node.spec.taints)
+
+
+async def names(client):
+    return sorted(pod.metadata.name for pod in (await client.list(PODS)).items)
+
+
+async def test_a_silent_node_becomes_unknown_and_loses_its_pods_in_time(client, clock):
+    a_node(client)
+    tolerant = a_pod("tolerant", ready_since=1)
+    tolerant.spec.terminationGracePeriodSeconds = 0
+    tolerant.spec.tolerations.add(
+        key=UNREACHABLE, operator="Exists", effect="NoExecute", tolerationSeconds=30
+    )
+    stays = a_pod("stays", ready_since=1)
+    stays.spec.tolerations.add(operator="Exists")
+    client.seed(PODS, tolerant, stays)
+    await client.create(LEASES, a_lease())
+    async with running(client, clock, NodeLifecycleController, TaintEvictionController):
+        for _ in range(4):
+            await _pass(clock, 20)
+            lease = await client.get(LEASES, "kube-node-lease", "n")
+            lease.spec.renewTime.seconds += 20
+            await client.update(LEASES, lease)
+            await _settle()
+        assert await ready(client) == "True"
+        await _pass(clock, 50)
+        assert await ready(client) == "True"
+        await _pass(clock, 6)
+        assert await ready(client) == "Unknown"
+        assert await taints(client) == [(UNREACHABLE, "NoExecute"), (UNREACHABLE, "NoSchedule")]
+        pod = await client.get(PODS, "ns", "stays")
+        assert [c.status for c in pod.status.conditions if c.type == "Ready"] == ["False"]
+        await _pass(clock, 20)
+        assert await names(client) == ["stays", "tolerant"]
+        await _pass(clock, 15)
+        assert await names(client) == ["stays"]
+        reasons = {e.reason for e in (await client.list(EVENTS)).items}
+        assert {"NodeNotReady", "TaintManagerEviction", "RegisteredNode"} <= reasons
+
+
+async def test_a_node_that_comes_back_loses_its_taints(client, clock):
+    a_node(client, "Unknown")
+    async with running(client, clock, NodeLifecycleController):
+        assert len(await taints(client)) == 2
+        node = await client.get(NODES, "", "n")
+        node.status.conditions[0].status = "True"
+        await client.update_status(NODES, node)
+        await _pass(clock, 6)
+        assert await taints(client) == []
+
+
+async def test_a_node_that_never_spoke_has_a_minute(client, clock):
+    a_node(client, ready="")
+    async with running(client, clock, NodeLifecycleController):
+        await _pass(clock, 58)
+        assert await ready(client) == ""
+        await _pass(clock, 8)
+        assert await ready(client) == "Unknown"
+
+
+async def test_pods_of_a_node_that_is_gone_are_collected_after_quarantine(client, clock):
+    client.seed(PODS, a_pod("left", node="gone"), a_pod("fine", node="n"))
+    a_node(client)
+    async with running(client, clock, PodGarbageCollector):
+        await _pass(clock, 39)
+        assert await names(client) == ["fine", "left"]
+        await _pass(clock, 5)
+        assert await names(client) == ["fine"]
+
+
+async def test_a_node_that_only_the_cache_lacks_keeps_its_pods(client, clock, monkeypatch):
+    client.seed(PODS, a_pod("left", node="n"))
+    async with running(client, clock, PodGarbageCollector):
+        get = client.get
+
+        async def knows_the_node(resource, *key, **options):
+            return Node() if resource is NODES else await get(resource, *key, **options)
+
+        monkeypatch.setattr(client, "get", knows_the_node)
+        await _pass(clock, 100)
+        assert await names(client) == ["left"]
+
+
+async def test_finished_pods_beyond_the_threshold_are_collected(client, clock):
+    a_node(client)
+    finished = [a_pod(f"p{n}", phase="Succeeded", created=100 + n) for n in range(5)]
+    client.seed(PODS, *finished, a_pod("runs"))
+    async with running(client, clock, PodGarbageCollector):
+        assert await names(client) == ["p3", "p4", "runs"]
