@@ -7,7 +7,6 @@ from podpath.cli.processes import ProcessSpec
 from podpath.component_base.pki import ClusterPki
 
 HOST = "127.0.0.1"
-SANDBOX_IMAGE = "podpath/pause:3.10"
 
 _PORTS = ("etcd", "etcd-peer", "apiserver", "apiserver-grpc")
 
@@ -127,7 +126,6 @@ def _shim(layout: Layout, state: ClusterState, member: Node) -> ProcessSpec:
         flags += [
             f"--containerd-address={state.containerd_address}",
             f"--containerd-namespace={containerd_namespace(state, member)}",
-            f"--sandbox-image={SANDBOX_IMAGE}",
         ]
         after = ("containerd",)
     return ProcessSpec(f"{member.name}-shim", (*_python("runtime_shim"), *flags), after=after)
@@ -144,9 +142,11 @@ def _kubelet(layout: Layout, state: ClusterState, member: Node) -> ProcessSpec:
             f"--kubeconfig={layout.component_kubeconfig(member.name)}",
             f"--hostname-override={member.name}",
             f"--node-ip={HOST}",
+            f"--address={HOST}",
             f"--port={member.kubelet_port}",
             f"--root-dir={own / 'kubelet'}",
             f"--pod-logs-dir={own / 'pod-logs'}",
+            f"--container-logs-dir={own / 'container-logs'}",
             f"--container-runtime-endpoint=unix://{layout.socket(f'{member.name}-cri')}",
             f"--client-ca-file={pki.ca.certificate}",
             f"--tls-cert-file={serving.certificate}",

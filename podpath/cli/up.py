@@ -14,11 +14,13 @@ from podpath.cli.layout import ClusterError, ClusterState, Layout, Node, cluster
 from podpath.cli.processes import Processes, ProcessSpec
 from podpath.client import kubeconfig
 from podpath.client.grpc import GrpcClient
-from podpath.component_base import binaries, pki
+from podpath.component_base import binaries, image_tar, pki
 from podpath.component_base.clock import SystemClock
 from protos.k8s import core_v1_pb2
 
 READY_TIMEOUT_S = 60.0
+EXAMPLE_IMAGES = ("podpath/busybox:1.35", "podpath/busybox:1.36")
+"""One image under two tags, so that a rolling update has somewhere to go."""
 
 Progress = Callable[[str], None]
 
@@ -147,21 +149,30 @@ def _write_identities(layout: Layout, state: ClusterState) -> None:
 
 
 def _load_images(layout: Layout, state: ClusterState, progress: Progress) -> None:
-    """Puts the sandbox and example images into the namespace of each node that lacks them."""
+    """Puts the images built here into the namespace of each node that lacks them."""
     for member in state.nodes:
         namespace = components.containerd_namespace(state, member)
         listed = containerd.nerdctl(
             state.containerd_address, namespace, "images", "--format", "{{.Repository}}:{{.Tag}}"
         ).stdout.split()
-        for image in image_tar.local_images():
-            if image.name in listed:
+        for file_name, spec in _images().items():
+            names = [name.removeprefix("docker.io/") for name in spec.names]
+            if set(names) <= set(listed):
                 continue
-            progress(f"loading {image.name} into {member.name}")
-            archive = layout.directory / "images" / image.file_name
+            archive = layout.directory / "images" / file_name
             if not archive.exists():
                 archive.parent.mkdir(exist_ok=True)
-                image.write(archive)
+                archive.write_bytes(image_tar.build(spec))
+            progress(f"loading {', '.join(names)} into {member.name}")
             containerd.load_image(state.containerd_address, namespace, archive)
+
+
+def _images() -> dict[str, image_tar.ImageSpec]:
+    names = tuple(f"docker.io/{name}" for name in EXAMPLE_IMAGES)
+    return {
+        "busybox.tar": replace(image_tar.BUSYBOX_IMAGE, names=names),
+        "pause.tar": image_tar.PAUSE_IMAGE,
+    }
 
 
 class _Runner:

@@ -8,9 +8,11 @@ from podpath.component_base.serving import diagnostics
 
 async def fetch(path, url):
     connector = aiohttp.UnixConnector(path=str(path))
-    async with aiohttp.ClientSession(connector=connector) as session:
-        async with session.get(f"http://x{url}") as response:
-            return response.status, await response.read()
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.get(f"http://x{url}") as response,
+    ):
+        return response.status, await response.read()
 
 
 async def test_serves_health_readiness_and_this_process_stamps(tmp_path):

@@ -1,0 +1,62 @@
+"""Deployments and namespaces on a whole cluster, with the unmodified kubectl."""
+
+import pytest
+
+from tests.support.cluster import running_cluster, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.kubectl, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with running_cluster("fake", nodes=3) as running:
+        yield running
+
+
+def ready(cluster, name, namespace="default"):
+    found = cluster.items("deployments", "-n", namespace, f"--field-selector=metadata.name={name}")
+    return found[0]["status"].get("readyReplicas", 0) if found else 0
+
+
+def pods(cluster, namespace="default"):
+    return {p["metadata"]["name"]: p for p in cluster.items("pods", "-n", namespace)}
+
+
+def test_a_deployments_life(cluster):
+    cluster.kubectl("create", "deployment", "web", "--image=podpath/busybox:1.35", "--replicas=3")
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    three = pods(cluster)
+    assert len(three) == 3
+    assert len({p["spec"]["nodeName"] for p in three.values()}) == 3
+
+    cluster.kubectl("scale", "deployment/web", "--replicas=5")
+    wait_until(lambda: ready(cluster, "web") == 5, 30, "five replicas")
+    assert set(three) <= set(pods(cluster))
+
+    victim = sorted(three)[0]
+    cluster.kubectl("delete", "pod", victim, "--grace-period=1")
+    wait_until(lambda: ready(cluster, "web") == 5, 30, "a replacement")
+    assert victim not in pods(cluster)
+
+    cluster.kubectl("set", "image", "deployment/web", "busybox=podpath/busybox:1.36")
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    images = {p["spec"]["containers"][0]["image"] for p in pods(cluster).values()
+              if "deletionTimestamp" not in p["metadata"]}  # fmt: skip
+    assert images == {"podpath/busybox:1.36"}
+    cluster.kubectl("rollout", "undo", "deployment/web")
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+
+    cluster.kubectl("delete", "deployment", "web")
+    wait_until(lambda: not pods(cluster), 60, "the Pods to go with their deployment")
+    assert cluster.items("replicasets") == []
+
+
+def test_a_namespace_goes_with_all_it_holds(cluster):
+    cluster.kubectl("create", "namespace", "doomed")
+    cluster.kubectl("create", "deployment", "d", "-n", "doomed", "--image=podpath/busybox:1.35",
+                    "--replicas=2")  # fmt: skip
+    cluster.kubectl("create", "configmap", "c", "-n", "doomed", "--from-literal=a=b")
+    wait_until(lambda: ready(cluster, "d", "doomed") == 2, 30, "two replicas")
+    cluster.kubectl("delete", "namespace", "doomed", "--timeout=90s")
+    assert "doomed" not in {n["metadata"]["name"] for n in cluster.items("namespaces")}
+    wait_until(lambda: not cluster.containers(), 30, "the containers to go")
