@@ -37,6 +37,9 @@ class Config:
     image_pull_timeout_s: float = option(
         120.0, help="seconds until a pull without progress is given up"
     )
+    registry_hosts_dir: str = option(
+        "/etc/containerd/certs.d", help="hosts.toml files by registry, as containerd reads them"
+    )
     streaming_address: str = option("127.0.0.1", help="address of the streaming server")
     streaming_port: int = option(0, help="port of the streaming server; 0: a free one")
     diagnostics_socket: str = option(

@@ -31,7 +31,8 @@ class ImageBuildError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """One image. `files` maps absolute paths to contents; scripts (`#!`) become executable."""
+    """One image. `files` maps absolute paths to contents; scripts (`#!`) become executable.
+    `programs` maps absolute paths to binaries that run with their owner's, root's, rights."""
 
     names: Sequence[str]
     command: Sequence[str] = ("sh",)
@@ -43,6 +44,7 @@ class ImageSpec:
     ports: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    programs: Mapping[str, bytes] = field(default_factory=dict)
     passwd: str = _PASSWD
     group: str = _GROUP
 
@@ -113,11 +115,13 @@ def _layer(spec: ImageSpec, busybox: Path) -> bytes:
         _add_file(archive, "bin/busybox", binary, 0o755)
         for applet in listed.stdout.split():
             if applet != "busybox":
-                _add_link(archive, f"bin/{applet}", "busybox")
+                _add_link(archive, f"bin/{applet}", "bin/busybox")
         files = {"/etc/passwd": spec.passwd, "/etc/group": spec.group} | dict(spec.files)
         for path, text in sorted(files.items()):
             mode = 0o755 if text.startswith("#!") else 0o644
             _add_file(archive, path.lstrip("/"), text.encode(), mode)
+        for path, binary in sorted(spec.programs.items()):
+            _add_file(archive, path.lstrip("/"), binary, 0o4755)
     return output.getvalue()
 
 
@@ -157,6 +161,7 @@ def _add_directory(archive: tarfile.TarFile, name: str) -> None:
 
 
 def _add_link(archive: tarfile.TarFile, name: str, target: str) -> None:
+    """A hard link: a path that is masked or mounted over takes no other applet with it."""
     entry = tarfile.TarInfo(name)
-    entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, target, 0o777
+    entry.type, entry.linkname, entry.mode = tarfile.LNKTYPE, target, 0o755
     archive.addfile(entry)

@@ -61,6 +61,7 @@ class NerdctlImages:
 
     async def find(self, reference: str) -> _Known | None:
         """By name, digest or id. A miss asks nerdctl again: someone may have loaded it."""
+        await self._refresh()
         if found := self._look_up(reference):
             return found
         await self._refresh(force=True)
@@ -93,7 +94,7 @@ class NerdctlImages:
             return
         names = [familiar(name) for name in known.names]
         finished = await command.run(nerdctl_argv.remove_images(self._settings, names))
-        self.forget()
+        await self._refresh(force=True)
         if finished.code != 0 and "no such image" not in finished.complaint().lower():
             raise CriError(Code.FAILED_PRECONDITION, finished.complaint())
 
@@ -106,10 +107,6 @@ class NerdctlImages:
             inodes_used=cri.UInt64Value(value=len(self._by_id)),
         )
         return cri.ImageFsInfoResponse(image_filesystems=[used], container_filesystems=[used])
-
-    def forget(self) -> None:
-        """The next question goes to nerdctl."""
-        self._fresh_until = -1.0
 
     def _look_up(self, reference: str) -> _Known | None:
         if found := self._by_id.get(reference) or self._by_id.get(f"sha256:{reference}"):

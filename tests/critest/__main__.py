@@ -1,0 +1,204 @@
+"""`python -m tests.critest [--only shim|containerd] [--focus TEXT] [--websocket]`.
+
+Starts a registry that serves critest's images under their names, a containerd and the shim on it,
+runs critest against the shim and against containerd's own CRI, and prints at the end:
+
+    shim: N passed, N failed
+    containerd: N passed, N failed
+
+Exit code 1 if the shim fails a case that containerd passes, or passes fewer than MINIMUM.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from podpath.component_base import binaries, image_tar
+from tests.critest.images import E2E, STAGING, all_images
+from tests.support import containerd, registry
+
+MINIMUM = 83
+NAMESPACE = "critest"
+CRITEST_TIMEOUT_S = 1800
+_CRI_CONFIG = """[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "docker.io/podpath/pause:3.10"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{root}/cni"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{hosts}"
+"""
+_CNI = {
+    "cniVersion": "1.0.0",
+    "name": "critest",
+    "plugins": [
+        {
+            "type": "bridge",
+            "bridge": "critest0",
+            "isGateway": True,
+            "ipMasq": True,
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": "10.189.0.0/24"}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        },
+        {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Names of cases."""
+
+    passed: frozenset[str]
+    failed: dict[str, str]
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    for problem in (containerd.available(), registry.available()):
+        if problem:
+            print(f"critest cannot run here: {problem}")
+            return 2
+    with ExitStack() as stack:
+        temporary = tempfile.TemporaryDirectory(prefix="podpath-critest-")
+        root = Path(stack.enter_context(temporary))
+        hosts = root / "hosts"
+        served = stack.enter_context(registry.running(root / "registry"))
+        for image in all_images():
+            served.push(image.repository, image.tags, image.spec)
+        served.map_names(hosts, (E2E, STAGING))
+        outcomes: dict[str, Outcome] = {}
+        if options.only != "containerd":
+            with shim(root / "shim", hosts) as endpoint:
+                outcomes["shim"] = run_critest(endpoint, root / "shim-report", options)
+        if options.only != "shim":
+            with containerd_cri(root / "cri", hosts) as endpoint:
+                outcomes["containerd"] = run_critest(endpoint, root / "cri-report", options)
+    return report(outcomes, whole=not options.focus)
+
+
+@contextmanager
+def shim(root: Path, hosts: Path) -> Iterator[str]:
+    """A containerd with the shim on it; yields the CRI endpoint."""
+    with containerd.running(root / "containerd") as engine:
+        engine.load(NAMESPACE, image_tar.PAUSE_IMAGE)
+        socket = root / "cri.sock"
+        with open("/tmp/critest-shim.log", "wb") as log:
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "runtime_shim",
+                    f"--listen=unix://{socket}",
+                    f"--state-dir={root}/state",
+                    f"--containerd-address={engine.address}",
+                    f"--containerd-namespace={NAMESPACE}",
+                    f"--registry-hosts-dir={hosts}",
+                    "--pod-cidr=10.188.0.0/24",
+                    "--log-level=debug",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            _wait_for(socket, process)
+            yield f"unix://{socket}"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@contextmanager
+def containerd_cri(root: Path, hosts: Path) -> Iterator[str]:
+    """containerd's own CRI; yields its endpoint."""
+    (root / "cni").mkdir(parents=True)
+    (root / "cni" / "10-critest.conflist").write_text(json.dumps(_CNI))
+    more = _CRI_CONFIG.format(root=root, hosts=hosts)
+    with containerd.running(root, cri=True, more_config=more) as engine:
+        engine.load("k8s.io", image_tar.PAUSE_IMAGE)
+        yield f"unix://{engine.address}"
+
+
+def run_critest(endpoint: str, report_dir: Path, options: argparse.Namespace) -> Outcome:
+    """Runs it and reads its report."""
+    report_dir.mkdir(parents=True)
+    argv = [
+        binaries.find("critest"),
+        f"--runtime-endpoint={endpoint}",
+        f"--image-endpoint={endpoint}",
+        f"--ginkgo.json-report={report_dir}/report.json",
+        "--ginkgo.no-color",
+        f"--ginkgo.seed={options.seed}",
+    ]
+    if options.focus:
+        argv.append(f"--ginkgo.focus={options.focus}")
+    if options.websocket:
+        argv += [f"--websocket-{kind}" for kind in ("exec", "attach", "portforward")]
+    with open(report_dir / "output", "wb") as output:
+        subprocess.run(argv, stdout=output, stderr=output, timeout=CRITEST_TIMEOUT_S, check=False)
+    report = report_dir / "report.json"
+    if not report.exists():
+        raise RuntimeError((report_dir / "output").read_text()[-3000:])
+    return parse_report(json.loads(report.read_text()))
+
+
+def parse_report(suites: Sequence[dict[str, object]]) -> Outcome:
+    passed: set[str] = set()
+    failed: dict[str, str] = {}
+    for suite in suites:
+        for spec in suite["SpecReports"] or ():  # type: ignore[attr-defined]
+            if spec["LeafNodeType"] != "It":
+                continue
+            name = " ".join([*(spec["ContainerHierarchyTexts"] or ()), spec["LeafNodeText"]])
+            if spec["State"] == "passed":
+                passed.add(name)
+            elif spec["State"] not in ("skipped", "pending"):
+                failed[name] = spec["Failure"]["Message"]
+    return Outcome(frozenset(passed), failed)
+
+
+def report(outcomes: dict[str, Outcome], *, whole: bool) -> int:
+    for name, outcome in outcomes.items():
+        for case, message in sorted(outcome.failed.items()):
+            print(f"{name} FAILED: {case}\n    {' '.join(message.split())[:400]}")
+    ours, theirs = outcomes.get("shim"), outcomes.get("containerd")
+    behind = sorted(set(ours.failed) & theirs.passed) if ours and theirs else []
+    for case in behind:
+        print(f"only containerd passes: {case}")
+    for name, outcome in outcomes.items():
+        print(f"{name}: {len(outcome.passed)} passed, {len(outcome.failed)} failed")
+    return 1 if behind or (ours and whole and len(ours.passed) < MINIMUM) else 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.critest", description=__doc__)
+    parser.add_argument("--only", choices=("shim", "containerd"), default="")
+    parser.add_argument("--focus", default="", help="regular expression on the cases' names")
+    parser.add_argument("--websocket", action="store_true", help="stream over WebSocket, not SPDY")
+    parser.add_argument("--seed", type=int, default=1, help="order of the cases")
+    return parser.parse_args(arguments)
+
+
+def _wait_for(socket: Path, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 20
+    while not socket.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("the shim did not start; see its log")
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    sys.exit(main(sys.argv[1:]))
