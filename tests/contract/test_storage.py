@@ -239,7 +239,7 @@ async def test_objects_with_a_ttl_go(storage: Storage) -> None:
     for key in keys:
         await storage.create(key, value("x"), ttl_s=1)
     async with asyncio.timeout(20):
-        while (await storage.list(PREFIX)).items:  # noqa: ASYNC110 (the memory has no timer)
+        while (await storage.list(PREFIX)).items:
             await asyncio.sleep(0.2)
     changes = await take(storage, PREFIX, since, 10)
     assert [c.key for c in changes[5:]] == keys
