@@ -4,13 +4,13 @@ Source: pkg/kubelet/kuberuntime/kuberuntime_gc.go, pkg/kubelet/pod_container_del
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubelet.cri_client import Cri, CriError
 from kubelet.pleg import Pleg
 from kubelet.pod_record import PodRecord
-from kubelet.runtime_status import EXITED, RUNNING, RuntimePodStatus
+from kubelet.runtime_status import RUNNING, RuntimePodStatus
 from protos.cri import runtime_v1_pb2 as cri
 from protos.k8s import core_v1_pb2 as core
 
@@ -28,33 +28,34 @@ class Garbage:
     sandboxes: tuple[str, ...] = ()
 
 
-def garbage_of(status: RuntimePodStatus, *, keep: int = KEEP_PER_CONTAINER) -> Garbage:
-    """Of a Pod that goes on: ended containers but the newest `keep` beside the present one, and
-    sandboxes that are over, empty and not the newest. Pure."""
-    seen: dict[str, int] = {}
+def garbage_of(
+    status: RuntimePodStatus,
+    inside: Mapping[str, Sequence[cri.ContainerStatus]],
+    *,
+    keep: int = KEEP_PER_CONTAINER,
+) -> Garbage:
+    """Of a Pod that goes on: all but the newest `keep` of each container's records that do not
+    run, and sandboxes that are over, empty and not the newest. Pure.
+
+    `inside` has the containers of each sandbox, by its id.
+    """
+    dead: dict[str, int] = {}
     containers = []
     for container in status.containers:
         name = container.metadata.name
-        if container.state == EXITED:
-            seen[name] = seen.get(name, 0) + 1
-            newest_is_over = status.latest(name) is container
-            # The present one may itself have ended: its predecessor is kept beside it.
-            limit = keep + (1 if _latest_exited(status, name) else 0)
-            if not newest_is_over and seen[name] > limit:
-                containers.append(container.id)
-    sandboxes = []
-    if not status.running:
-        sandboxes = [
-            s.id
-            for s in status.sandboxes[1:]
-            if s.state == cri.SANDBOX_NOTREADY and not status.containers
-        ]
+        if container.state == RUNNING or status.latest(name) is container:
+            dead[name] = dead.get(name, 0) + (container.state != RUNNING)
+            continue
+        dead[name] = dead.get(name, 0) + 1
+        if dead[name] > keep:
+            containers.append(container.id)
+    going = set(containers)
+    sandboxes = [
+        s.id
+        for s in status.sandboxes[1:]
+        if s.state == cri.SANDBOX_NOTREADY and all(c.id in going for c in inside.get(s.id, ()))
+    ]
     return Garbage(tuple(containers), tuple(sandboxes))
-
-
-def _latest_exited(status: RuntimePodStatus, name: str) -> bool:
-    latest = status.latest(name)
-    return latest is not None and latest.state == EXITED
 
 
 def orphan(status: RuntimePodStatus) -> PodRecord:
@@ -76,7 +77,7 @@ class ContainerGc:
     async def collect(self, uids: Iterable[str]) -> None:
         """Removes the garbage of these Pods."""
         for uid in uids:
-            garbage = garbage_of(self._pleg.get(uid))
+            garbage = garbage_of(self._pleg.get(uid), self._pleg.inside(uid))
             if garbage.containers or garbage.sandboxes:
                 await self._remove(garbage)
 

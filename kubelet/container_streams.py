@@ -39,22 +39,32 @@ class ContainerStreams:
             raise errors.new(
                 "NotFound", f'container "{name}" not found in pod "{pod.metadata.name}"'
             )
-        records = self._kubelet.pleg.get(pod.metadata.uid).of(name)
+        shown = self._shown(pod, name)
         which = f'container "{name}" in pod "{pod.metadata.name}"'
+        last = shown.lastState.terminated.containerID
         if previous:
-            if len(records) < 2:
-                raise errors.bad_request(f"previous terminated {which} not found")
-            return records[1]
-        if not records or not records[0].log_path:
-            raise errors.bad_request(f"{which} is waiting to start: {self._waiting(pod, name)}")
-        return records[0]
+            container_id, complaint = last, f"previous terminated {which} not found"
+        else:
+            ended = shown.state.HasField("running") or shown.state.HasField("terminated")
+            container_id = shown.containerID if ended else last
+            reason = shown.state.waiting.reason or "ContainerCreating"
+            complaint = f"{which} is waiting to start: {reason}"
+        runtime = self._kubelet.pleg.get(pod.metadata.uid)
+        record = runtime.by_id(container_id.rpartition("://")[2]) if container_id else None
+        if record is None or not record.log_path:
+            raise errors.bad_request(complaint)
+        return record
 
-    def _waiting(self, pod: core.Pod, name: str) -> str:
+    def _shown(self, pod: core.Pod, name: str) -> core.ContainerStatus:
         status = self._kubelet.statuses.known(pod)
-        for shown in (*status.initContainerStatuses, *status.containerStatuses):
-            if shown.name == name and shown.state.waiting.reason:
-                return shown.state.waiting.reason
-        return "ContainerCreating"
+        for shown in (
+            *status.initContainerStatuses,
+            *status.containerStatuses,
+            *status.ephemeralContainerStatuses,
+        ):
+            if shown.name == name:
+                return shown
+        return core.ContainerStatus()
 
     async def url(self, path: str, match: Mapping[str, str], query: "MultiMapping[str]") -> str:
         """The runtime's URL for an exec, attach or portForward. Raises: ApiError, CriError."""

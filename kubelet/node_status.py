@@ -1,7 +1,8 @@
 """Registers the Node and keeps its status told: every 10 s when it changed, else every 5 min.
 
-Admission puts a not-ready taint on a new Node. The kubelet takes it away once the node is ready, so
-that a cluster without a node life cycle controller is usable; with one, whoever is first does it.
+Admission puts a not-ready taint on a new Node. Where it may, the kubelet takes it away once the
+node is ready, so that a cluster without a node life cycle controller is usable; where
+NodeRestriction forbids it, the controller has to.
 
 Source: pkg/kubelet/kubelet_node_status.go.
 """
@@ -57,6 +58,7 @@ class NodeStatus:
         self._report_s = report_s
         self._offset_s = offset_s
         self._reported_at = -report_s
+        self._may_untaint = True
         self.node: core.Node | None = None
 
     async def register(self) -> None:
@@ -129,7 +131,7 @@ class NodeStatus:
         if due or not same_but_heartbeat(changed.status, self.node.status):
             self.node = await self._client.update_status(NODES, changed)
             self._reported_at = now
-        if is_ready(self.node) and _not_ready_taints(self.node):
+        if self._may_untaint and is_ready(self.node) and _not_ready_taints(self.node):
             await self._clear_taint()
 
     async def _clear_taint(self) -> None:
@@ -141,7 +143,14 @@ class NodeStatus:
         kept = [t for t in node.spec.taints if t not in _not_ready_taints(node)]
         del node.spec.taints[:]
         node.spec.taints.extend(kept)
-        self.node = await self._client.update(NODES, node)
+        try:
+            self.node = await self._client.update(NODES, node)
+        except ApiError as error:
+            if error.reason != "Forbidden":
+                raise
+            # NodeRestriction keeps kubelets from their taints: a controller has to do it.
+            self._may_untaint = False
+            log.info("the not-ready taint is left to the controllers")
 
 
 def _not_ready_taints(node: core.Node) -> list[core.Taint]:

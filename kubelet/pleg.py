@@ -31,16 +31,15 @@ RELIST_S = 1.0
 RELIST_WITH_EVENTS_S = 300.0
 UNHEALTHY_AFTER_S = 180.0
 UNHEALTHY_AFTER_WITH_EVENTS_S = 600.0
-STREAM_RETRIES = 5
+# Upstream gives up after five failures; a runtime that is restarted is worth more of them.
 STREAM_RETRY_S = 1.0
-# After that long on relisting alone the stream is tried again: a runtime may have been restarted.
-STREAM_REVIVE_S = 10.0
 
 
 @dataclass(slots=True)
 class _Held:
-    """One sandbox and its containers."""
+    """One sandbox and its containers, as the runtime had them at `at_ns` of its clock."""
 
+    at_ns: int
     sandbox: cri.PodSandboxStatus | None
     containers: tuple[cri.ContainerStatus, ...] = ()
 
@@ -69,6 +68,11 @@ class Pleg:
         pod = self._pods.get(uid)
         return pod.status if pod is not None and pod.status else RuntimePodStatus(uid)
 
+    def inside(self, uid: str) -> dict[str, tuple[cri.ContainerStatus, ...]]:
+        """The Pod's containers by the id of their sandbox."""
+        pod = self._pods.get(uid)
+        return {id_: held.containers for id_, held in pod.held.items()} if pod is not None else {}
+
     def uids(self) -> list[str]:
         """All Pods that the runtime holds something of."""
         return list(self._pods)
@@ -95,18 +99,15 @@ class Pleg:
     # Events
 
     async def _follow_events(self) -> None:
-        failures = 0
         while True:
             try:
                 stream = self._cri.events()
                 # What changed before the subscription is only seen by listing after it.
                 first = asyncio.ensure_future(anext(stream, None))
                 await asyncio.sleep(0)
-                await self._relist_quietly()
-                self.events_flow = True
+                self.events_flow = await self._relist_quietly()
                 event = await first
                 while event is not None:
-                    failures = 0
                     self.apply(event)
                     event = await anext(stream, None)
             except CriError as error:
@@ -115,10 +116,7 @@ class Pleg:
                     self.events_flow = False
                     return
             self.events_flow = False
-            failures += 1
-            await self._clock.sleep(
-                STREAM_RETRY_S if failures < STREAM_RETRIES else STREAM_REVIVE_S
-            )
+            await self._clock.sleep(STREAM_RETRY_S)
 
     def apply(self, event: cri.ContainerEventResponse) -> None:
         """Takes over what an event says about one sandbox."""
@@ -126,7 +124,8 @@ class Pleg:
             sandbox = event.pod_sandbox_status
             uid = pod_uid_of(sandbox.labels, sandbox.metadata.uid)
             if uid:
-                self._store(uid, sandbox.id, _Held(sandbox, tuple(event.containers_statuses)))
+                held = _Held(event.created_at, sandbox, tuple(event.containers_statuses))
+                self._store(uid, sandbox.id, held)
             return
         # The sandbox itself is gone; the event has its id alone.
         gone = self._uid_of_sandbox.get(event.container_id)
@@ -139,6 +138,9 @@ class Pleg:
             if held is None:
                 return
             pod = self._pods[uid] = _Pod()
+        present = pod.held.get(sandbox_id)
+        if held is not None and present is not None and present.at_ns > held.at_ns:
+            return
         before = pod.status
         if held is None:
             pod.held.pop(sandbox_id, None)
@@ -186,6 +188,7 @@ class Pleg:
 
     async def relist(self) -> None:
         """Compares all of the runtime with the records; inspects what differs. Raises: CriError."""
+        known = {uid: list(pod.held) for uid, pod in self._pods.items()}
         sandboxes = (await self._cri.ListPodSandbox(cri.ListPodSandboxRequest())).items
         containers = (await self._cri.ListContainers(cri.ListContainersRequest())).containers
         listed: dict[str, dict[str, tuple[int, frozenset[tuple[str, int]]]]] = {}
@@ -201,7 +204,7 @@ class Pleg:
                 listed.setdefault(uid, {})[sandbox.id] = (sandbox.state, members)
         for uid in set(listed) | set(self._pods):
             if listed.get(uid, {}) != self._summary(uid):
-                await self._inspect_listed(uid, listed.get(uid, {}))
+                await self._inspect_listed(uid, listed.get(uid, {}), known.get(uid, ()))
         self._relisted_at = self._clock.monotonic()
         self.listed.set()
 
@@ -220,22 +223,28 @@ class Pleg:
     async def inspect(self, uid: str) -> RuntimePodStatus:
         """Asks the runtime for one Pod now. Raises: CriError."""
         filter_ = cri.PodSandboxFilter(label_selector={POD_UID_LABEL: uid})
+        known = list(self.inside(uid))
         answer = await self._cri.ListPodSandbox(cri.ListPodSandboxRequest(filter=filter_))
-        await self._inspect_listed(uid, [sandbox.id for sandbox in answer.items])
+        await self._inspect_listed(uid, [sandbox.id for sandbox in answer.items], known)
         return self.get(uid)
 
-    async def _inspect_listed(self, uid: str, sandbox_ids: Iterable[str]) -> None:
-        held: dict[str, _Held] = {}
-        for sandbox_id in sandbox_ids:
-            found = await self._inspect_sandbox(sandbox_id)
-            if found is not None:
-                held[sandbox_id] = found
+    async def _inspect_listed(
+        self, uid: str, sandbox_ids: Iterable[str], known: Iterable[str]
+    ) -> None:
+        """`known` are the sandboxes that were known before the listing: only they can be found to
+        be gone by it. What an event told meanwhile is newer than the answer and stays."""
+        found = {id_: await self._inspect_sandbox(id_) for id_ in sandbox_ids}
         pod = self._pods.setdefault(uid, _Pod())
         before = pod.status
-        for old in set(pod.held) - set(held):
-            self._uid_of_sandbox.pop(old, None)
-        pod.held = held
-        self._uid_of_sandbox.update(dict.fromkeys(held, uid))
+        for id_ in known:
+            if found.get(id_) is None:
+                pod.held.pop(id_, None)
+                self._uid_of_sandbox.pop(id_, None)
+        for id_, held in found.items():
+            present = pod.held.get(id_)
+            if held is not None and (present is None or present.at_ns <= held.at_ns):
+                pod.held[id_] = held
+                self._uid_of_sandbox[id_] = uid
         self._rebuild(uid, pod, before)
 
     async def _inspect_sandbox(self, sandbox_id: str) -> _Held | None:
@@ -249,8 +258,8 @@ class Pleg:
             raise
         if answer.timestamp:
             # Such runtimes tell the containers in the same answer.
-            return _Held(answer.status, tuple(answer.containers_statuses))
-        return _Held(answer.status, tuple(await self._containers_of(sandbox_id)))
+            return _Held(answer.timestamp, answer.status, tuple(answer.containers_statuses))
+        return _Held(0, answer.status, tuple(await self._containers_of(sandbox_id)))
 
     async def _containers_of(self, sandbox_id: str) -> list[cri.ContainerStatus]:
         filter_ = cri.ContainerFilter(pod_sandbox_id=sandbox_id)

@@ -50,6 +50,8 @@ class PodRecord:
     final: bool = False
     # False until a status of this kubelet's making exists.
     reported: bool = False
+    # True after a call failed: it may have had its effect all the same.
+    uncertain: bool = False
     # Since when the runtime's events about our own calls are awaited; None: they are not.
     awaiting_since: float | None = None
     verdict: Verdict | None = None

@@ -42,6 +42,11 @@ _LINK_NAME_MAX = 255
 _ETC_HOSTS = "/etc/hosts"
 
 
+RETRY_S = 10.0
+# A runtime that cannot be reached is probably being restarted.
+RETRY_RUNTIME_S = 1.0
+
+
 class StartError(Exception):
     """One container could not be started; the others go on."""
 
@@ -171,8 +176,7 @@ class RuntimeManager:
             events.container(
                 pod, container.name, WARNING, "Failed", f"Error: {error.failure.reason}"
             )
-            retry = 10.0 if error.failure.reason in ("ErrImagePull", "ImagePullBackOff") else None
-            raise StartError(error.failure, retry) from error
+            raise StartError(error.failure, retry_after(error.__cause__)) from error
         # 2
         latest = start.status.latest(container.name)
         attempt = restart_count(latest) + 1 if latest is not None else start.attempt_of(container)
@@ -181,7 +185,7 @@ class RuntimeManager:
         except (ContainerConfigError, VolumeError, OSError) as error:
             events.container(pod, container.name, WARNING, "Failed", f"Error: {error}")
             failure = StartFailure("CreateContainerConfigError", str(error))
-            raise StartError(failure, 10.0) from error
+            raise StartError(failure, RETRY_S) from error
         # 3
         request = cri.CreateContainerRequest(
             pod_sandbox_id=start.sandbox_id, config=config, sandbox_config=start.sandbox_config
@@ -191,7 +195,8 @@ class RuntimeManager:
                 container_id = (await self._cri.CreateContainer(request)).container_id
         except CriError as error:
             events.container(pod, container.name, WARNING, "Failed", f"Error: {error}")
-            raise StartError(StartFailure("CreateContainerError", str(error)), 10.0) from error
+            failure = StartFailure("CreateContainerError", str(error))
+            raise StartError(failure, retry_after(error)) from error
         events.container(
             pod, container.name, NORMAL, "Created", f"Created container: {container.name}"
         )
@@ -203,7 +208,8 @@ class RuntimeManager:
         except CriError as error:
             record.expected.pop(container_id, None)
             events.container(pod, container.name, WARNING, "Failed", f"Error: {error}")
-            raise StartError(StartFailure("RunContainerError", str(error)), 10.0) from error
+            failure = StartFailure("RunContainerError", str(error))
+            raise StartError(failure, retry_after(error)) from error
         events.container(
             pod, container.name, NORMAL, "Started", f"Started container {container.name}"
         )
@@ -281,7 +287,7 @@ class RuntimeManager:
             await self._parts.killer.kill_container(
                 start.record, start.status, container_id, "FailedPostStartHook", container.name
             )
-            raise StartError(StartFailure("PostStartHookError", str(error)), 10.0) from error
+            raise StartError(StartFailure("PostStartHookError", str(error)), RETRY_S) from error
 
 
 @dataclass(slots=True)
@@ -329,6 +335,7 @@ class _Start:
             await self.manager.start_container(self, container, target_id)
         except StartError as error:
             self.record.failures[container.name] = error.failure
+            self.record.uncertain = isinstance(error.__cause__, CriError)
             if error.retry_after_s is not None:
                 self.retry_after_s = min(error.retry_after_s, self.retry_after_s or 1e9)
             return False
@@ -358,6 +365,12 @@ class _Start:
         delay = _go_duration(parts.backoff.get(key))
         message = f"back-off {delay} restarting failed container={container.name} pod={who}"
         raise StartError(StartFailure("CrashLoopBackOff", message), remaining)
+
+
+def retry_after(error: BaseException | None) -> float:
+    """Seconds until a container whose start failed is tried again."""
+    gone = isinstance(error, CriError) and error.code == "UNAVAILABLE"
+    return RETRY_RUNTIME_S if gone else RETRY_S
 
 
 def _go_duration(seconds: float) -> str:

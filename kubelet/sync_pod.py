@@ -85,9 +85,10 @@ class PodSync:
     async def current(self, record: PodRecord, *, fresh: bool = False) -> RuntimePodStatus:
         """The runtime's state of the Pod, in which all our own calls show. Raises: CriError."""
         status = self._parts.pleg.get(record.uid)
-        if fresh or not record.settled(status):
+        if fresh or record.uncertain or not record.settled(status):
             status = await self._parts.pleg.inspect(record.uid)
             record.expected.clear()
+            record.uncertain = False
         return status
 
     async def sync(self, record: PodRecord) -> float | None:
@@ -125,6 +126,7 @@ class PodSync:
             # 5
             retry = await parts.runtime.sync(record, status, actions, inputs)
         except (CriError, ApiError, OSError, ContainerConfigError) as error:
+            record.uncertain = True
             raise SyncFailed(str(error)) from error
         if record.failures:
             self._report(record, parts.pleg.get(record.uid))
@@ -135,7 +137,7 @@ class PodSync:
     def _awaits_events(self, record: PodRecord) -> bool:
         """While events flow, what our own calls did is told soon: no need to ask for it."""
         pleg, now = self._parts.pleg, self._parts.clock.monotonic()
-        if not pleg.events_flow or record.settled(pleg.get(record.uid)):
+        if record.uncertain or not pleg.events_flow or record.settled(pleg.get(record.uid)):
             record.awaiting_since = None
             return False
         if record.awaiting_since is None:
