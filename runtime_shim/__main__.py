@@ -17,6 +17,7 @@ from runtime_shim.registry import make_backend
 from runtime_shim.server import serve
 from runtime_shim.shim import RuntimeShim
 from runtime_shim.streaming import StreamingServer
+from runtime_shim.teardown import teardown
 
 
 def main() -> int:
@@ -36,12 +37,16 @@ async def run(settings: Config) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(_only_one(settings.state_dir))
         context = BackendContext(clock, settings.state_dir, settings.backend_options())
+        backends = _backends(settings.handlers(), context)
         shim = RuntimeShim(
-            _backends(settings.handlers(), context),
+            backends,
             clock=clock,
             checkpoints=JournalCheckpoints(settings.state_dir / "journal"),
         )
         await stack.enter_async_context(shim)
+        if settings.teardown:
+            await teardown(shim, set(backends.values()))
+            return
         streams = StreamingServer(shim.runtime, settings.streaming_address, settings.streaming_port)
         await stack.enter_async_context(streams)
         shim.serve_streams(streams)

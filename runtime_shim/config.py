@@ -42,6 +42,9 @@ class Config:
     )
     streaming_address: str = option("127.0.0.1", help="address of the streaming server")
     streaming_port: int = option(0, help="port of the streaming server; 0: a free one")
+    teardown: bool = option(
+        False, help="remove every Pod of this node, its bridge and its rules, and end"
+    )
     diagnostics_socket: str = option(
         "", help="unix socket of /healthz /readyz /metrics /debug/podtrace"
     )

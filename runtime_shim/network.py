@@ -86,23 +86,32 @@ class PodNetwork:
             await self._plugin("DEL", attachment, self._portmap_config(attachment))
         await self._plugin("DEL", attachment, self._bridge_config(attachment.cidr))
 
+    async def remove(self) -> None:
+        """Removes the node's rules and its bridge. No namespace may be connected any more."""
+        for table, chain, rule in self._rules(self.cidr):
+            await command.run(["iptables", "-w", "5", "-t", table, "-D", chain, *rule])
+        await command.run(["ip", "link", "delete", self._bridge])
+
     async def _masquerade(self, cidr: str) -> None:
         """The node's one rule, and forwarding in and out of the bridge; made once."""
         async with self._ready:
             if self._masqueraded == cidr:
                 return
-            comment = ["-m", "comment", "--comment", f"podpath {self._bridge}"]
-            rules = [
-                ("nat", "POSTROUTING", ["-s", cidr, "!", "-d", cidr, *comment, "-j", "MASQUERADE"]),
-                ("filter", "FORWARD", ["-i", self._bridge, *comment, "-j", "ACCEPT"]),
-                ("filter", "FORWARD", ["-o", self._bridge, *comment, "-j", "ACCEPT"]),
-            ]
-            for table, chain, rule in rules:
+            for table, chain, rule in self._rules(cidr):
                 head = ["iptables", "-w", "5", "-t", table]
                 there = await command.run([*head, "-C", chain, *rule])
                 if there.code != 0:
                     await command.must([*head, "-I", chain, "1", *rule])
             self._masqueraded = cidr
+
+    def _rules(self, cidr: str) -> list[tuple[str, str, list[str]]]:
+        """(table, chain, rule) of each iptables rule of the node."""
+        comment = ["-m", "comment", "--comment", f"podpath {self._bridge}"]
+        return [
+            ("nat", "POSTROUTING", ["-s", cidr, "!", "-d", cidr, *comment, "-j", "MASQUERADE"]),
+            ("filter", "FORWARD", ["-i", self._bridge, *comment, "-j", "ACCEPT"]),
+            ("filter", "FORWARD", ["-o", self._bridge, *comment, "-j", "ACCEPT"]),
+        ]
 
     def _bridge_config(self, cidr: str) -> dict[str, Any]:
         return {

@@ -1,7 +1,9 @@
 """Which processes a local cluster is made of, and with which flags. Pure: state in, specs out."""
 
 import sys
+from pathlib import Path
 
+from podpath.cli.containerd import cni_path
 from podpath.cli.layout import ClusterState, Layout, Node
 from podpath.cli.processes import ProcessSpec
 from podpath.component_base.pki import ClusterPki
@@ -126,6 +128,8 @@ def _shim(layout: Layout, state: ClusterState, member: Node) -> ProcessSpec:
         flags += [
             f"--containerd-address={state.containerd_address}",
             f"--containerd-namespace={containerd_namespace(state, member)}",
+            f"--data-root={nerdctl_data_root(layout, member)}",
+            f"--cni-path={cni_path()}",
         ]
         after = ("containerd",)
     return ProcessSpec(f"{member.name}-shim", (*_python("runtime_shim"), *flags), after=after)
@@ -161,6 +165,11 @@ def pod_cidr(state: ClusterState, member: Node) -> str:
     """The node's /24 of the cluster's /16."""
     first, second, *_ = state.pod_cidr.split(".")
     return f"{first}.{second}.{member.number}.0/24"
+
+
+def nerdctl_data_root(layout: Layout, member: Node) -> Path:
+    """Where the node's shim lets nerdctl keep its state."""
+    return layout.node(member.name) / "runtime" / "nerdctl"
 
 
 def containerd_namespace(state: ClusterState, member: Node) -> str:

@@ -3,7 +3,9 @@
 import subprocess
 from pathlib import Path
 
-from podpath.cli.layout import Layout
+import orjson
+
+from podpath.cli.layout import ClusterError, Layout
 from podpath.component_base import binaries
 
 
@@ -32,30 +34,46 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
     )
 
 
-def nerdctl(address: str, namespace: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs nerdctl in one namespace. Raises: CalledProcessError with its output."""
-    return subprocess.run(
-        (
-            binaries.find("nerdctl"),
-            f"--address={address}",
-            f"--namespace={namespace}",
-            *arguments,
-        ),
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
+def nerdctl(
+    address: str, namespace: str, data_root: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs nerdctl in one namespace. Raises: ClusterError with what nerdctl said."""
+    argv = (
+        binaries.find("nerdctl"),
+        f"--address={address}",
+        f"--namespace={namespace}",
+        f"--data-root={data_root}",
+        f"--cni-path={cni_path()}",
+        f"--cni-netconfpath={data_root / 'cni'}",
+        *arguments,
     )
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        raise ClusterError(f"nerdctl {' '.join(arguments)}: {done.stderr.strip()}")
+    return done
 
 
-def load_image(address: str, namespace: str, archive: Path) -> None:
-    """Loads a docker or OCI archive."""
-    nerdctl(address, namespace, "load", "-q", "-i", str(archive))
+def cni_path() -> str:
+    """Where the CNI plugins are: Debian's directory, or everybody else's."""
+    places = ("/usr/lib/cni", "/opt/cni/bin")
+    return next((p for p in places if (Path(p) / "bridge").exists()), places[0])
 
 
-def remove_containers(address: str, namespace: str) -> int:
-    """Removes every container of a namespace; returns how many there were."""
-    listed = nerdctl(address, namespace, "ps", "-aq", "--no-trunc").stdout.split()
-    if listed:
-        nerdctl(address, namespace, "rm", "-f", *listed)
-    return len(listed)
+def write_network(data_root: Path, subnet: str) -> str:
+    """Gives nerdctl a default network of its own; returns its bridge's name.
+
+    Without it nerdctl makes one with a fixed subnet that another cluster may hold.
+    """
+    directory = data_root / "cni"
+    directory.mkdir(parents=True, exist_ok=True)
+    bridge = "ppbare0"
+    ipam = {"type": "host-local", "ranges": [[{"subnet": subnet}]], "dataDir": str(directory)}
+    network = {
+        "cniVersion": "1.0.0",
+        "name": "bridge",
+        "nerdctlID": "17f29b073143d8cd97b5bbe492bdeffec1c5fee55cc1fe2112c8b9335f8b6121",
+        "nerdctlLabels": {"nerdctl/default-network": "true"},
+        "plugins": [{"type": "bridge", "bridge": bridge, "isGateway": True, "ipam": ipam}],
+    }
+    (directory / "nerdctl-bridge.conflist").write_bytes(orjson.dumps(network))
+    return bridge

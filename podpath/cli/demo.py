@@ -3,6 +3,8 @@
 import asyncio
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from podpath.cli import components, containerd, down, trace, up
@@ -37,7 +39,7 @@ def run(
         _Walk(layout, state, show_trace).walk()
         _report(layout, state, clock)
         if state.runtime == "nerdctl":
-            _bare_commands(state, clock)
+            _bare_commands(layout, state, clock)
             _fake_beside(layout, clock, progress)
     finally:
         if not keep and layout.directory.exists():
@@ -121,9 +123,15 @@ class _Walk:
             raise ClusterError(f"kubectl logs -f hello: first line was {line!r}")
 
     def _show_container(self) -> None:
-        namespace = components.containerd_namespace(self._state, self._state.nodes[0])
+        member = self._state.nodes[0]
+        namespace = components.containerd_namespace(self._state, member)
         print(f"\n$ nerdctl --namespace {namespace} ps")
-        listed = containerd.nerdctl(self._state.containerd_address, namespace, "ps").stdout
+        listed = containerd.nerdctl(
+            self._state.containerd_address,
+            namespace,
+            components.nerdctl_data_root(self._layout, member),
+            "ps",
+        ).stdout
         print(listed, end="")
         if IMAGE not in listed:
             raise ClusterError("nerdctl ps does not show the container")
@@ -154,26 +162,30 @@ def _figures(found: Latencies) -> str:
     return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
 
 
-def _bare_commands(state: ClusterState, clock: SystemClock) -> None:
+def _bare_commands(layout: Layout, state: ClusterState, clock: SystemClock) -> None:
     """What the nerdctl commands behind one Pod cost alone: the floor of the figures above."""
-    namespace = components.containerd_namespace(state, state.nodes[0])
+    member = state.nodes[0]
+    data_root = components.nerdctl_data_root(layout, member)
+    namespace = components.containerd_namespace(state, member)
+    run = partial(containerd.nerdctl, state.containerd_address, namespace, data_root)
+    bridge = containerd.write_network(
+        data_root, components.pod_cidr(state, replace(member, number=250))
+    )
     seconds = []
-    for i in range(5):
-        sandbox, container = f"bare-sandbox-{i}", f"bare-{i}"
-        start = clock.monotonic()
-        _nerdctl(state, namespace, "run", "-d", "--name", sandbox, "--ipc", "shareable",
-                 "--entrypoint", "/bin/sleep", IMAGE, "3600")  # fmt: skip
-        _nerdctl(state, namespace, "run", "-d", "--name", container,
-                 "--net", f"container:{sandbox}", "--ipc", f"container:{sandbox}",
-                 "--entrypoint", "/bin/sleep", IMAGE, "3600")  # fmt: skip
-        seconds.append(clock.monotonic() - start)
-        _nerdctl(state, namespace, "rm", "-f", container, sandbox)
+    sleep = ("--entrypoint", "/bin/sleep", IMAGE, "3600")
+    try:
+        for i in range(5):
+            sandbox, container = f"bare-sandbox-{i}", f"bare-{i}"
+            start = clock.monotonic()
+            run("run", "-d", "--name", sandbox, "--ipc", "shareable", *sleep)
+            shared = ("--net", f"container:{sandbox}", "--ipc", f"container:{sandbox}")
+            run("run", "-d", "--name", container, *shared, *sleep)
+            seconds.append(clock.monotonic() - start)
+            run("rm", "-f", container, sandbox)
+    finally:
+        subprocess.run(("ip", "link", "delete", bridge), check=False, capture_output=True)
     print("the bare nerdctl commands for one Pod (sandbox and container):")
     print(f"  one after another: {_figures(Latencies(tuple(seconds)))}", flush=True)
-
-
-def _nerdctl(state: ClusterState, namespace: str, *arguments: str) -> None:
-    containerd.nerdctl(state.containerd_address, namespace, *arguments)
 
 
 def _fake_beside(layout: Layout, clock: SystemClock, progress: Progress) -> None:

@@ -6,10 +6,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from podpath.cli import components, containerd
+from podpath.cli import components
 from podpath.cli.layout import ClusterState, Layout
 from podpath.cli.processes import Processes
-from podpath.component_base import binaries
 
 # Those who write go before those who store.
 _ORDER = ("-kubelet", "controllers", "scheduler", "-shim", "apiserver", "etcd", "containerd")
@@ -24,10 +23,7 @@ def down(layout: Layout, *, delete: bool, progress: Callable[[str], None]) -> bo
         return False
     stopping = sorted(names, key=_place)
     if delete and state is not None and state.runtime == "nerdctl":
-        for name in stopping:
-            if name.endswith("-kubelet"):
-                processes.stop(name)  # or it would start its containers again
-        _remove_containers(layout, state, progress)
+        _remove_nodes(layout, state, processes, progress)
     for name in stopping:
         if processes.stop(name, signal.SIGTERM):
             progress(f"stopped {name}")
@@ -42,18 +38,22 @@ def _place(name: str) -> int:
     return next((i for i, ending in enumerate(_ORDER) if name.endswith(ending)), 0)
 
 
-def _remove_containers(
-    layout: Layout, state: ClusterState, progress: Callable[[str], None]
+def _remove_nodes(
+    layout: Layout, state: ClusterState, processes: Processes, progress: Callable[[str], None]
 ) -> None:
+    """Ends each node's kubelet and shim, then lets the shim remove what they made."""
     for member in state.nodes:
-        namespace = components.containerd_namespace(state, member)
-        try:
-            count = containerd.remove_containers(state.containerd_address, namespace)
-        except (subprocess.SubprocessError, binaries.BinaryNotFoundError) as error:
-            progress(f"containers of {member.name} could not be removed: {error}")
-            continue
-        if count:
-            progress(f"removed {count} containers of {member.name}")
+        processes.stop(f"{member.name}-kubelet")  # or it would start its containers again
+        shim = f"{member.name}-shim"
+        processes.stop(shim)
+        spec = components.node(layout, state, member)[0]
+        done = subprocess.run(
+            (*spec.argv, "--teardown"), capture_output=True, text=True, timeout=120, check=False
+        )
+        if done.returncode == 0:
+            progress(f"removed the containers and the network of {member.name}")
+        else:
+            progress(f"{member.name} could not be removed whole: {done.stderr.strip()}")
 
 
 def _unmount_below(directory: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from podpath.api import scheme
@@ -43,7 +44,7 @@ def why_no_containers() -> str:
             binaries.find(program)
         except binaries.BinaryNotFoundError as error:
             return str(error)
-    if not Path("/usr/lib/cni/bridge").exists() and not Path("/opt/cni/bin/bridge").exists():
+    if not (Path(containerd.cni_path()) / "bridge").exists():
         return "no CNI plugins in /usr/lib/cni or /opt/cni/bin"
     return ""
 
@@ -73,6 +74,7 @@ def up(layout: Layout, options: Options, progress: Progress) -> ClusterState:
     for member in state.nodes:
         runner.wait(f"{member.name}-shim", lambda m=member: _ready(layout, f"{m.name}-shim"))  # type: ignore[misc]
     runner.wait_nodes(state)
+    runner.check_alive()
     return state
 
 
@@ -152,9 +154,13 @@ def _load_images(layout: Layout, state: ClusterState, progress: Progress) -> Non
     """Puts the images built here into the namespace of each node that lacks them."""
     for member in state.nodes:
         namespace = components.containerd_namespace(state, member)
-        listed = containerd.nerdctl(
-            state.containerd_address, namespace, "images", "--format", "{{.Repository}}:{{.Tag}}"
-        ).stdout.split()
+        run = partial(
+            containerd.nerdctl,
+            state.containerd_address,
+            namespace,
+            components.nerdctl_data_root(layout, member),
+        )
+        listed = run("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
         for file_name, spec in _images().items():
             names = [name.removeprefix("docker.io/") for name in spec.names]
             if set(names) <= set(listed):
@@ -164,7 +170,7 @@ def _load_images(layout: Layout, state: ClusterState, progress: Progress) -> Non
                 archive.parent.mkdir(exist_ok=True)
                 archive.write_bytes(image_tar.build(spec))
             progress(f"loading {', '.join(names)} into {member.name}")
-            containerd.load_image(state.containerd_address, namespace, archive)
+            run("load", "-q", "-i", str(archive))
 
 
 def _images() -> dict[str, image_tar.ImageSpec]:
@@ -191,6 +197,12 @@ class _Runner:
             return  # somebody else's, such as --containerd-address
         self._processes.wait_ready(name, ready, READY_TIMEOUT_S)
         self._progress(f"{name} is ready")
+
+    def check_alive(self) -> None:
+        """Nothing that became ready may have died while the rest was started."""
+        for name in self._processes.names():
+            if self._processes.pid(name) is None:
+                raise self._processes.failed(name, "ended after it was ready")
 
     def wait_nodes(self, state: ClusterState) -> None:
         """Until each node's Ready condition is True; a dead kubelet is told at once."""

@@ -171,6 +171,10 @@ class NerdctlBackend(NerdctlImages):
             tasks.create_task(self._logs.keep(), name="log-daemon")
             tasks.create_task(self._tell_exits(), name="exits")
 
+    async def remove_node(self) -> None:
+        """Removes the node's bridge and its rules (teardown.NodeRemover)."""
+        await self._network.remove()
+
     async def info(self) -> RuntimeInfo:
         problem = ""
         if not os.path.exists(self._settings.address):
