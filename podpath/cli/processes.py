@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from podpath.cli.layout import ClusterError, Layout
 
@@ -44,18 +45,20 @@ def _start_time(pid: int) -> str | None:
 class Processes:
     """The processes of one cluster."""
 
+    # Those that this program started itself, by pid: it is their parent and has to reap them.
+    _children: ClassVar[dict[int, subprocess.Popen[bytes]]] = {}
+
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def pid(self, name: str) -> int | None:
         """The pid if the process lives, else None."""
-        child = self._children.get(name)
-        if child is not None and child.poll() is not None:
-            return None
         try:
             pid, started = self._layout.pid(name).read_text().split()
         except (FileNotFoundError, ValueError):
+            return None
+        child = self._children.get(int(pid))
+        if child is not None and child.poll() is not None:
             return None
         return int(pid) if _start_time(int(pid)) == started else None
 
@@ -77,7 +80,7 @@ class Processes:
                 start_new_session=True,
                 env={**os.environ, **spec.environ},
             )
-        self._children[spec.name] = child
+        self._children[child.pid] = child
         started = _start_time(child.pid)
         self._layout.pid(spec.name).write_text(f"{child.pid} {started}\n")
         return True
@@ -96,7 +99,7 @@ class Processes:
         deadline = time.monotonic() + timeout_s
         while not ready():
             if self.pid(name) is None:
-                child = self._children.get(name)
+                child = self._children.get(int(self._layout.pid(name).read_text().split()[0]))
                 code = "" if child is None else f" with status {child.returncode}"
                 raise self.failed(name, f"ended{code} before it was ready")
             if time.monotonic() > deadline:
