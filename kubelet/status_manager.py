@@ -35,6 +35,8 @@ class _Tracked:
     base: core.Pod
     status: core.PodStatus
     written: core.PodStatus | None
+    # What the server made of our last write: if it shows anything else, somebody else wrote.
+    echo: core.PodStatus | None = None
     finished: bool = False
     conflicts: int = 0
     deleting: bool = False
@@ -72,6 +74,12 @@ class StatusManager:
         if tracked is None or not _newer(pod, tracked.base):
             return
         tracked.base = pod
+        settled = tracked.written is tracked.status
+        if settled and tracked.echo is not None and pod.status != tracked.echo:
+            # A controller may have marked it unready while the node was silent.
+            tracked.echo = pod.status
+            tracked.written = None
+            self._submit(tracked)
         if tracked.finished:
             self._finish(tracked)
 
@@ -154,6 +162,7 @@ class StatusManager:
             self._refused(tracked, result)
             return
         tracked.conflicts = 0
+        tracked.echo = result.status
         if _newer(result, tracked.base):
             tracked.base = result
         if tracked.written is not tracked.status:

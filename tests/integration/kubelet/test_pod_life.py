@@ -254,3 +254,20 @@ async def test_directories_come_and_go(tmp_path):
         await node.client.delete(PODS, "default", "web")
         await eventually(gone(node, "web"))
         await eventually(lambda: not base.exists())
+
+
+async def test_a_status_that_others_changed_is_put_right(node):
+    await node.create(new_pod())
+    await eventually(phase_is(node, "web", "Running"))
+    pod = await node.pod("web")
+    for condition in pod.status.conditions:
+        if condition.type == "Ready":
+            condition.status = "False"
+    pod.status.conditions.add(type="example.com/theirs", status="True")
+    await node.client.update_status(PODS, pod)
+
+    async def put_right():
+        conditions = {c.type: c.status for c in (await node.pod("web")).status.conditions}
+        return conditions["Ready"] == "True" and conditions["example.com/theirs"] == "True"
+
+    await eventually(put_right)
