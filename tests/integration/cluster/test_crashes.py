@@ -26,19 +26,19 @@ class Writer(threading.Thread):
         super().__init__()
         self._cluster = cluster
         self._prefix = prefix
-        self._stop = threading.Event()
+        self._finished = threading.Event()
         self.acknowledged: list[str] = []
 
     def run(self) -> None:
         count = 0
-        while not self._stop.is_set():
+        while not self._finished.is_set():
             name = f"{self._prefix}-{count}"
             count += 1
             if "created" in self._cluster.kubectl("create", "configmap", name, check=False):
                 self.acknowledged.append(name)
 
     def finish(self) -> list[str]:
-        self._stop.set()
+        self._finished.set()
         self.join()
         return self.acknowledged
 
