@@ -15,6 +15,7 @@ import ipaddress
 import json
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,11 @@ class PodNetwork:
         async with self._ready:
             if self._masqueraded == cidr:
                 return
+            if taken := taken_by(cidr, self._bridge, Path("/proc/net/route").read_text()):
+                raise CriError(
+                    Code.FAILED_PRECONDITION,
+                    f"Pod CIDR {cidr} overlaps with a network on interface {taken}",
+                )
             for table, chain, rule in self._rules(cidr):
                 head = ["iptables", "-w", "5", "-t", table]
                 there = await command.run([*head, "-C", chain, *rule])
@@ -164,6 +170,24 @@ class PodNetwork:
             raise CriError(Code.UNKNOWN, f"CNI {config['type']} {operation}: {message}")
         tree: dict[str, Any] = json.loads(finished.stdout) if finished.stdout.strip() else {}
         return tree
+
+
+def taken_by(cidr: str, own: str, routes: str) -> str:
+    """The interface that already leads to a part of `cidr`, or "". `routes`: /proc/net/route."""
+    wanted = ipaddress.ip_network(cidr)
+    for line in routes.splitlines()[1:]:
+        interface, destination, *_, mask = line.split()[:8]
+        if interface == own or mask == "00000000":
+            continue
+        network = ipaddress.ip_network(f"{_address(destination)}/{_address(mask)}", strict=False)
+        if wanted.overlaps(network):
+            return interface
+    return ""
+
+
+def _address(text: str) -> str:
+    """Eight hex digits in the machine's order, as the kernel prints them."""
+    return socket.inet_ntoa(int(text, 16).to_bytes(4, sys.byteorder))
 
 
 def host_ports(config: cri.PodSandboxConfig) -> tuple[tuple[int, int, str, str], ...]:

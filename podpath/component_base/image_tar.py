@@ -52,8 +52,14 @@ class ImageSpec:
 BUSYBOX_IMAGE = ImageSpec(names=("docker.io/podpath/busybox:latest",))
 PAUSE_IMAGE = ImageSpec(
     names=("docker.io/podpath/pause:3.10",),
-    # As PID 1 of a shared PID namespace it must reap, and end at once when told to.
-    command=("sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 1000000 & wait $!; done"),
+    # As PID 1 of a shared PID namespace it reaps whatever ends there (`wait` takes every child),
+    # ends at once when told to, and never wakes up otherwise.
+    command=(
+        "sh",
+        "-c",
+        "trap 'exit 0' TERM INT; mkfifo /dev/pause; "
+        "while :; do (read -r _ <> /dev/pause) & wait $!; done",
+    ),
 )
 
 

@@ -37,13 +37,14 @@ _CRI_CONFIG = """[plugins."io.containerd.grpc.v1.cri"]
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{hosts}"
 """
+_BRIDGE = "critest0"
 _CNI = {
     "cniVersion": "1.0.0",
     "name": "critest",
     "plugins": [
         {
             "type": "bridge",
-            "bridge": "critest0",
+            "bridge": _BRIDGE,
             "isGateway": True,
             "ipMasq": True,
             "ipam": {
@@ -95,29 +96,27 @@ def shim(root: Path, hosts: Path) -> Iterator[str]:
     with containerd.running(root / "containerd") as engine:
         engine.load(NAMESPACE, image_tar.PAUSE_IMAGE)
         socket = root / "cri.sock"
-        with open("/tmp/critest-shim.log", "wb") as log:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "runtime_shim",
-                    f"--listen=unix://{socket}",
-                    f"--state-dir={root}/state",
-                    f"--containerd-address={engine.address}",
-                    f"--containerd-namespace={NAMESPACE}",
-                    f"--registry-hosts-dir={hosts}",
-                    "--pod-cidr=10.188.0.0/24",
-                    "--log-level=debug",
-                ],
-                stdout=log,
-                stderr=log,
-            )
+        argv = [
+            sys.executable,
+            "-m",
+            "runtime_shim",
+            f"--listen=unix://{socket}",
+            f"--state-dir={root}/state",
+            f"--containerd-address={engine.address}",
+            f"--containerd-namespace={NAMESPACE}",
+            f"--registry-hosts-dir={hosts}",
+            "--pod-cidr=10.188.0.0/24",
+            "--log-level=debug",
+        ]
+        with open(root / "shim.log", "wb") as log:
+            process = subprocess.Popen(argv, stdout=log, stderr=log)
         try:
             _wait_for(socket, process)
             yield f"unix://{socket}"
         finally:
             process.terminate()
             process.wait(20)
+            subprocess.run([*argv, "--teardown"], capture_output=True, check=False)
 
 
 @contextmanager
@@ -128,7 +127,10 @@ def containerd_cri(root: Path, hosts: Path) -> Iterator[str]:
     more = _CRI_CONFIG.format(root=root, hosts=hosts)
     with containerd.running(root, cri=True, more_config=more) as engine:
         engine.load("k8s.io", image_tar.PAUSE_IMAGE)
-        yield f"unix://{engine.address}"
+        try:
+            yield f"unix://{engine.address}"
+        finally:
+            subprocess.run(["ip", "link", "delete", _BRIDGE], capture_output=True, check=False)
 
 
 def run_critest(endpoint: str, report_dir: Path, options: argparse.Namespace) -> Outcome:

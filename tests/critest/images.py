@@ -19,6 +19,13 @@ for process in /proc/[0-9]*; do
 done 2>/dev/null
 [ "$found" = yes ]
 """
+# critest looks for a process named nginx with "master process" among its words.
+_NGINX = """#!/bin/sh
+echo $$ > /var/run/nginx.pid
+httpd -f -h /var/www -p "$2" &
+trap 'kill $!; exit 0' TERM
+wait
+"""
 _EFFECTIVE_UID = """package main
 
 import (
@@ -70,14 +77,11 @@ def _image(host: str, repository: str, *tags: str, **more: object) -> TestImage:
 
 def _servers() -> list[TestImage]:
     page = {"/var/www/index.html": _PAGE}
-    # The realm's text makes the process recognizable: critest looks for nginx's master process.
-    serve = "exec httpd -f -h /var/www -r 'nginx: master process' -p"
-    nginx = f"echo $$ > /var/run/nginx.pid; {serve}"
+    page["/usr/sbin/nginx"] = _NGINX
+    nginx = ["/usr/sbin/nginx", "master process"]
     return [
         _image(E2E, "e2e-test-images/busybox", "1.29-2"),
-        _image(
-            E2E, "e2e-test-images/nginx", "1.14-2", command=["sh", "-c", f"{nginx} 80"], files=page
-        ),
+        _image(E2E, "e2e-test-images/nginx", "1.14-2", command=[*nginx, "80"], files=page),
         _image(
             E2E,
             "e2e-test-images/httpd",
@@ -88,7 +92,7 @@ def _servers() -> list[TestImage]:
         _image(
             STAGING,
             "k8s-staging-cri-tools/hostnet-nginx-amd64",
-            command=["sh", "-c", f"{nginx} 12003"],
+            command=[*nginx, "12003"],
             files=page,
         ),
     ]
