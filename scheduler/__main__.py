@@ -9,22 +9,44 @@ from podpath.client import kubeconfig
 from podpath.client.event_recorder import EventRecorder
 from podpath.client.grpc import GrpcClient
 from podpath.client.leader_election import LeaderElector, LeaseLock
-from podpath.component_base import config, logs, shutdown
+from podpath.component_base import logs, shutdown
 from podpath.component_base.clock import SystemClock
 from podpath.component_base.serving import diagnostics
-from scheduler.config import Config
-from scheduler.plugins.registry import default_framework
+from scheduler import profiles
+from scheduler.config import Config, read_arguments
+from scheduler.configuration import Configuration
+from scheduler.extender import HttpExtender
+from scheduler.framework.runtime import Framework
+from scheduler.schedule_one import SchedulingAlgorithm
 from scheduler.scheduler import Scheduler
 
 
-async def run(settings: Config) -> None:
+async def run(settings: Config, configuration: Configuration) -> None:
     """Watches at once, schedules while it leads."""
     clock = SystemClock()
     rng = random.Random(settings.seed or None)
     async with GrpcClient(kubeconfig.load(settings.kubeconfig)) as client:
         recorder = EventRecorder(client, settings.scheduler_name, clock=clock)
+        shares = {
+            profile.scheduler_name: profile.percentage_of_nodes_to_score
+            for profile in configuration.profiles
+        }
+
+        def percentage(framework: Framework) -> int:
+            own = shares.get(framework.profile)
+            return settings.percentage_of_nodes_to_score if own is None else own
+
+        extenders = [HttpExtender(extender) for extender in configuration.extenders]
         scheduler = Scheduler(
-            client, default_framework(), settings, clock=clock, rng=rng, recorder=recorder
+            client,
+            lambda handle: profiles.build(configuration, handle, extenders),
+            settings,
+            clock=clock,
+            rng=rng,
+            recorder=recorder,
+            algorithms=lambda framework, _cache: SchedulingAlgorithm(
+                rng, percentage(framework), extenders
+            ),
         )
         ready = lambda: scheduler.has_synced  # noqa: E731
         async with (
@@ -49,14 +71,9 @@ async def run(settings: Config) -> None:
 
 
 def main() -> int:
-    settings = config.load(
-        Config,
-        sys.argv[1:],
-        prog="scheduler",
-        description="Assigns Pods to nodes: filters, scores, binds.",
-    )
+    settings, configuration = read_arguments(sys.argv[1:])
     logs.setup(settings.log_level, settings.log_format)
-    return shutdown.run(lambda: run(settings))
+    return shutdown.run(lambda: run(settings, configuration))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The binding cycle: sends decided bindings, many in one call when many are waiting.
+"""The binding cycle: PreBind where a plugin has to, then Bind, many in one call when many wait.
 
 A binding never waits for company: what gathered while a call was under way goes with the next.
 
@@ -10,12 +10,16 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from podpath.api import errors
 from podpath.api.errors import ApiError
 from podpath.client.interface import Writer
 from podpath.component_base.pod_trace import PodStep, stamp
 from protos.k8s.core_v1_pb2 import Binding, ObjectReference
 from protos.k8s.meta_v1_pb2 import ObjectMeta
 from scheduler.framework.cycle_state import CycleState
+from scheduler.framework.runtime import Framework
+from scheduler.framework.status import SUCCESS, Code
+from scheduler.pod_info import PodInfo
 from scheduler.queue import QueuedPod
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,8 @@ class AssumedPod:
     queued: QueuedPod
     node_name: str
     state: CycleState
+    framework: Framework
+    info: PodInfo
 
 
 Outcome = Callable[[AssumedPod, ApiError | None], None]
@@ -38,9 +44,9 @@ Outcome = Callable[[AssumedPod, ApiError | None], None]
 
 def binding_of(assumed: AssumedPod) -> Binding:
     """The Binding of a Pod; its uid keeps it from binding a successor of the same name."""
-    namespace, name = assumed.queued.info.key
+    namespace, name = assumed.info.key
     return Binding(
-        metadata=ObjectMeta(namespace=namespace, name=name, uid=assumed.queued.uid),
+        metadata=ObjectMeta(namespace=namespace, name=name, uid=assumed.info.uid),
         target=ObjectReference(kind="Node", name=assumed.node_name),
     )
 
@@ -53,8 +59,15 @@ class Binder:
         self._outcome = outcome
         self._waiting: list[AssumedPod] = []
         self._wake = asyncio.Event()
+        self._slow: asyncio.Queue[AssumedPod] = asyncio.Queue()
 
     def submit(self, assumed: AssumedPod) -> None:
+        if assumed.framework.has_binding_work(assumed.state, assumed.info, assumed.node_name):
+            self._slow.put_nowait(assumed)
+        else:
+            self._batch(assumed)
+
+    def _batch(self, assumed: AssumedPod) -> None:
         self._waiting.append(assumed)
         self._wake.set()
 
@@ -62,6 +75,23 @@ class Binder:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(CALLS_IN_FLIGHT):
                 tasks.create_task(self._send_forever(), name="binder")
+            while True:
+                assumed = await self._slow.get()
+                tasks.create_task(self._prepare(assumed), name="binding-cycle")
+
+    async def _prepare(self, assumed: AssumedPod) -> None:
+        """What plugins have to do before (or instead of) the Bind call; may take minutes."""
+        framework, state, pod = assumed.framework, assumed.state, assumed.info
+        status = SUCCESS
+        for stage in (framework.wait_on_permit, framework.pre_bind, framework.bind):
+            status = await stage(state, pod, assumed.node_name)
+            if status.code not in (Code.SUCCESS, Code.SKIP):
+                self._outcome(assumed, errors.internal_error(status.message))
+                return
+        if status.code is Code.SKIP:
+            self._batch(assumed)
+        else:
+            self._outcome(assumed, None)
 
     async def _send_forever(self) -> None:
         while True:
@@ -74,7 +104,7 @@ class Binder:
 
     async def _send(self, batch: Sequence[AssumedPod]) -> Sequence[ApiError | None]:
         for assumed in batch:
-            stamp(PodStep.BIND, assumed.queued.uid, assumed.node_name)
+            stamp(PodStep.BIND, assumed.info.uid, assumed.node_name)
         try:
             if len(batch) == 1:
                 await self._client.bind(binding_of(batch[0]))

@@ -1,8 +1,16 @@
-"""The scheduler's settings. Flags are upstream's; see `python -m scheduler --help`."""
+"""The scheduler's settings. Flags are upstream's; see `python -m scheduler --help`.
 
+`--config` names a KubeSchedulerConfiguration; flags that are given win over what it says.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from podpath.component_base import config
 from podpath.component_base.config import option
+from scheduler import configuration, profiles
+from scheduler.configuration import Configuration
 
 
 @dataclass(frozen=True)
@@ -24,3 +32,28 @@ class Config:
     diagnostics_socket: str = option("", help="unix socket for /healthz, /metrics, /debug/podtrace")
     log_level: str = option("info", help="debug, info, warning or error")
     log_format: str = option("text", help="text or json")
+
+
+def read_arguments(
+    argv: Sequence[str], environ: Mapping[str, str] | None = None
+) -> tuple[Config, Configuration]:
+    """Prints usage and exits with 2 on what cannot be used."""
+    found: list[Configuration] = []
+
+    def read_file(tree: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+        found.append(configuration.read(tree, path))
+        profiles.check(found[0])
+        return found[0].settings
+
+    settings = config.load(
+        Config,
+        argv,
+        prog="scheduler",
+        description="Assigns Pods to nodes: filters, scores, binds.",
+        environ=environ,
+        read_file=read_file,
+    )
+    if found:
+        return settings, found[0]
+    profile = configuration.Profile(settings.scheduler_name)
+    return settings, Configuration((profile,))

@@ -6,9 +6,7 @@ Source: pkg/scheduler/scheduler.go, schedule_one.go.
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
-
-import orjson
+from collections.abc import Callable, Mapping
 
 from podpath.api import scheme
 from podpath.api.errors import ApiError
@@ -21,61 +19,90 @@ from scheduler.binder import AssumedPod, Binder
 from scheduler.cache import Cache
 from scheduler.config import Config
 from scheduler.event_handlers import POD_SELECTOR, EventHandlers
+from scheduler.framework.handle import Handle
 from scheduler.framework.runtime import Framework, PluginError
 from scheduler.framework.status import Code, FitError
+from scheduler.listers import RESOURCES, StoreListers
+from scheduler.nominator import Nominator
+from scheduler.pod_info import PodInfo
+from scheduler.pod_status import Condition, StatusWriter
+from scheduler.preemption import Evictor
 from scheduler.queue import FLUSH_PERIOD_S, QueuedPod, SchedulingQueue
-from scheduler.schedule_one import Decision, SchedulingAlgorithm
+from scheduler.schedule_one import Algorithm, Decision, SchedulingAlgorithm
 
 log = logging.getLogger(__name__)
 
 # How many Pods are decided before the watches get the loop again.
 DECISIONS_AT_ONCE = 64
-_STATUS_QUEUE_MAX = 1000
 
+Frameworks = Callable[[Handle], Mapping[str, Framework]]
+"""Builds the profiles over what the scheduler sees; by schedulerName."""
 
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    """What a Pod's PodScheduled condition is to say."""
-
-    queued: QueuedPod
-    reason: str
-    message: str
+Algorithms = Callable[[Framework, Cache], Algorithm]
 
 
 class Scheduler:
-    """One profile over one client."""
+    """All profiles over one client, one cache and one queue."""
 
     def __init__(
         self,
         client: Client,
-        framework: Framework,
+        frameworks: Frameworks,
         config: Config,
         *,
         clock: Clock,
         rng: random.Random,
         recorder: EventRecorder,
+        algorithms: Algorithms | None = None,
+        on_decision: Callable[[QueuedPod, Decision], None] | None = None,
     ) -> None:
-        self._client = client
-        self._framework = framework
-        self._clock = clock
         self._recorder = recorder
+        self._clock = clock
+        self._on_decision = on_decision
         self.cache = Cache()
+        self._informers = InformerFactory(client, clock=clock, rng=rng)
+        self.nominator = Nominator()
+        self.handle = Handle(
+            self.cache,
+            StoreListers.of(self._informers),
+            rng,
+            clock,
+            self.nominator,
+            client,
+        )
+        self.frameworks = frameworks(self.handle)
+        make = algorithms or (
+            lambda _framework, _cache: SchedulingAlgorithm(rng, config.percentage_of_nodes_to_score)
+        )
+        self._algorithms = {
+            name: make(framework, self.cache) for name, framework in self.frameworks.items()
+        }
+        self._registrations = {n: f.registrations() for n, f in self.frameworks.items()}
+        any_framework = next(iter(self.frameworks.values()))
         self.queue = SchedulingQueue(
             clock,
-            framework.queue_sort.sort_key,
-            framework.pre_enqueue,
+            any_framework.queue_sort.sort_key,
+            lambda pod: self._framework(pod.pod.spec.schedulerName).pre_enqueue(pod),
             backoff_first_s=config.pod_initial_backoff_seconds,
             backoff_max_s=config.pod_max_backoff_seconds,
+            interests=lambda pod: self._registrations[pod.pod.spec.schedulerName],
         )
-        self._algorithm = SchedulingAlgorithm(rng, config.percentage_of_nodes_to_score)
         self._binder = Binder(client, self._bound)
-        self._conditions: asyncio.Queue[_Condition] = asyncio.Queue(_STATUS_QUEUE_MAX)
-        self._informers = InformerFactory(client, clock=clock, rng=rng)
-        handlers = EventHandlers(self.cache, self.queue, config.scheduler_name)
+        self._status = StatusWriter(client, clock)
+        self._evictor = Evictor(client, clock, recorder, self._evicted)
+        self._watch_everything()
+
+    def _framework(self, scheduler_name: str) -> Framework:
+        return self.frameworks[scheduler_name]
+
+    def _watch_everything(self) -> None:
+        handlers = EventHandlers(self.cache, self.queue, self.nominator, self.frameworks)
         self._informers.informer(scheme.NODES).add_handlers(handlers.for_nodes())
         self._informers.informer(scheme.PODS, Selection(field_selector=POD_SELECTOR)).add_handlers(
             handlers.for_pods()
         )
+        for resource in RESOURCES:
+            self._informers.informer(resource).add_handlers(handlers.for_others(resource))
 
     @property
     def has_synced(self) -> bool:
@@ -90,7 +117,8 @@ class Scheduler:
         await self._informers.wait_synced()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._binder.run(), name="binder")
-            tasks.create_task(self._write_conditions(), name="conditions")
+            tasks.create_task(self._status.run(), name="conditions")
+            tasks.create_task(self._evictor.run(), name="evictor")
             tasks.create_task(self._flush(), name="flush-unschedulable")
             tasks.create_task(self._schedule_forever(), name="schedule")
 
@@ -102,94 +130,104 @@ class Scheduler:
 
     def schedule_one(self, queued: QueuedPod) -> None:
         """The scheduling cycle of one Pod, from its pop to its assumption."""
+        name = queued.info.pod.spec.schedulerName
+        framework = self._framework(name)
         try:
-            decision = self._algorithm.schedule(self._framework, queued.info, self.cache.nodes())
+            decision = self._algorithms[name].schedule(framework, queued.info, self.cache.nodes())
         except PluginError as error:
             self._failed(queued, "SchedulerError", str(error), frozenset())
             return
+        if self._on_decision is not None:
+            self._on_decision(queued, decision)
         if decision.fit_error is not None:
-            self._does_not_fit(queued, decision.fit_error)
+            self._does_not_fit(queued, decision, decision.fit_error)
             return
         _stamp(queued.uid, decision)
+        self.nominator.remove(queued.uid)
         self.cache.assume(queued.info, decision.node_name)
-        for stage in (self._framework.reserve, self._framework.permit):
+        for stage in (framework.reserve, framework.permit):
             status = stage(decision.state, queued.info, decision.node_name)
-            if status.code is not Code.SUCCESS:
+            if status.code not in (Code.SUCCESS, Code.WAIT):
+                framework.unreserve(decision.state, queued.info, decision.node_name)
                 self.cache.forget(queued.uid)
                 plugins = frozenset((status.plugin,)) if status.is_rejection else frozenset()
-                self._failed(queued, "Unschedulable", status.message, plugins)
+                reason = "Unschedulable" if status.is_rejection else "SchedulerError"
+                self._failed(queued, reason, status.message, plugins)
                 return
-        self._binder.submit(AssumedPod(queued, decision.node_name, decision.state))
+        self._binder.submit(
+            AssumedPod(queued, decision.node_name, decision.state, framework, queued.info)
+        )
 
     def _bound(self, assumed: AssumedPod, error: ApiError | None) -> None:
         queued, node_name = assumed.queued, assumed.node_name
         if error is None:
             self.queue.done(queued.uid)
-            self._framework.post_bind(queued.info, node_name)
-            namespace, name = queued.info.key
+            assumed.framework.post_bind(assumed.info, node_name)
+            namespace, name = assumed.info.key
             self._recorder.event(
                 scheme.PODS,
-                queued.info.pod,
+                assumed.info.pod,
                 NORMAL,
                 "Scheduled",
                 f"Successfully assigned {namespace}/{name} to {node_name}",
             )
             return
-        self._framework.unreserve(assumed.state, queued.info, node_name)
+        assumed.framework.unreserve(assumed.state, assumed.info, node_name)
         self.cache.forget(queued.uid)
         if error.reason in ("NotFound", "Conflict"):
             # Gone, or bound by somebody else: the watch tells what became of it.
-            log.info("not bound", extra={"pod": queued.info.key, "error": str(error)})
+            log.info("not bound", extra={"pod": assumed.info.key, "error": str(error)})
             self.queue.done(queued.uid)
             return
-        message = f"binding rejected: {error}"
-        self._failed(queued, "SchedulerError", message, frozenset())
+        self._failed(queued, "SchedulerError", f"binding rejected: {error}", frozenset())
 
-    def _does_not_fit(self, queued: QueuedPod, error: FitError) -> None:
-        self._failed(queued, "Unschedulable", str(error), error.plugins)
+    def _does_not_fit(self, queued: QueuedPod, decision: Decision, error: FitError) -> None:
+        """Tells it, and carries out what PostFilter decided."""
+        result = decision.post_filter
+        nominated = None
+        if result is not None and result.nominated is not None:
+            nominated = result.nominated
+            self._nominate(queued, nominated)
+        if result is not None and result.nominated and result.victims:
+            self._set_evicting(queued.info, active=True)
+            self._evictor.submit(queued.info, result.nominated, result.victims)
+        self._failed(queued, "Unschedulable", str(error), error.plugins, nominated)
+
+    def _nominate(self, queued: QueuedPod, node_name: str) -> None:
+        """Records the claim; Pods of lower priority lose theirs to that node."""
+        if not node_name:
+            self.nominator.remove(queued.uid)
+            return
+        for rival in self.nominator.for_node(node_name):
+            if rival.priority < queued.info.priority:
+                self.nominator.remove(rival.uid)
+                self._status.clear_nomination(rival)
+        self.nominator.add(queued.info, node_name)
+
+    def _set_evicting(self, pod: PodInfo, *, active: bool) -> None:
+        framework = self._framework(pod.pod.spec.schedulerName)
+        for plugin in framework.pre_enqueue_plugins:
+            running: set[str] | None = getattr(plugin, "running", None)
+            if running is not None:
+                (running.add if active else running.discard)(pod.uid)
+
+    def _evicted(self, preemptor: PodInfo) -> None:
+        """All its victims were asked to go: it may be tried again."""
+        self._set_evicting(preemptor, active=False)
+        self.queue.recheck(preemptor.uid)
 
     def _failed(
-        self, queued: QueuedPod, reason: str, message: str, plugins: frozenset[str]
+        self,
+        queued: QueuedPod,
+        reason: str,
+        message: str,
+        plugins: frozenset[str],
+        nominated: str | None = None,
     ) -> None:
+        pod = queued.info.pod
         self.queue.requeue(queued, plugins)
-        self._recorder.event(scheme.PODS, queued.info.pod, WARNING, "FailedScheduling", message)
-        if _says_already(queued, reason, message):
-            return
-        try:
-            self._conditions.put_nowait(_Condition(queued, reason, message))
-        except asyncio.QueueFull:
-            log.warning("condition not written: too many are waiting")
-
-    async def _write_conditions(self) -> None:
-        while True:
-            condition = await self._conditions.get()
-            namespace, name = condition.queued.info.key
-            try:
-                await self._client.patch(
-                    scheme.PODS, namespace, name, self._patch(condition), subresource="status"
-                )
-            except ApiError as error:
-                log.info("condition not written", extra={"pod": name, "error": str(error)})
-
-    def _patch(self, condition: _Condition) -> bytes:
-        now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        return orjson.dumps(
-            {
-                "metadata": {"uid": condition.queued.uid},
-                "status": {
-                    "conditions": [
-                        {
-                            "type": "PodScheduled",
-                            "status": "False",
-                            "reason": condition.reason,
-                            "message": condition.message,
-                            "lastProbeTime": None,
-                            "lastTransitionTime": now,
-                        }
-                    ]
-                },
-            }
-        )
+        self._recorder.event(scheme.PODS, pod, WARNING, "FailedScheduling", message)
+        self._status.submit(Condition(queued.info, reason, message, nominated))
 
     async def _flush(self) -> None:
         while True:
@@ -197,18 +235,7 @@ class Scheduler:
             self.queue.flush_unschedulable()
 
 
-def _says_already(queued: QueuedPod, reason: str, message: str) -> bool:
-    return any(
-        c.type == "PodScheduled"
-        and c.status == "False"
-        and c.reason == reason
-        and c.message == message
-        for c in queued.info.pod.status.conditions
-    )
-
-
 def _stamp(uid: str, decision: Decision) -> None:
     stamp(PodStep.FILTERED, uid, f"{decision.feasible} of {decision.evaluated} nodes feasible")
-    best = next((s for s in decision.scores if s.name == decision.node_name), None)
-    score = "the only one" if best is None else f"score {best.total}"
+    score = "the only one" if decision.score is None else f"score {decision.score}"
     stamp(PodStep.SCORED, uid, f"{decision.node_name}, {score}")

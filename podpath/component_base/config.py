@@ -8,13 +8,15 @@ tuple[str, ...] (comma-separated, or the flag repeated).
 import argparse
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
 ConfigT = TypeVar("ConfigT")
+
+FileReader = Callable[[Mapping[str, Any], str], Mapping[str, Any]]
 
 
 class ConfigError(ValueError):
@@ -33,14 +35,19 @@ def load(
     prog: str,
     description: str,
     environ: Mapping[str, str] | None = None,
+    read_file: FileReader | None = None,
 ) -> ConfigT:
-    """Reads a Config. Prints usage and exits with 2 on a bad command line, as argparse does."""
+    """Reads a Config. Prints usage and exits with 2 on a bad command line, as argparse does.
+
+    `read_file` understands a --config file of another form: (its tree, its path) -> fields.
+    """
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     types = get_type_hints(cls)
     parser = _parser(fields, types, prog, description)
     given = vars(parser.parse_args(argv))
     try:
-        values = _from_file(given.pop("config"), fields, types)
+        path = given.pop("config")
+        values = _from_file(path, fields, types, read_file)
         values |= _from_environment(fields, types, prog, os.environ if environ is None else environ)
         values |= {name: _parse(types[name], text, name) for name, text in given.items()}
         missing = [
@@ -89,7 +96,10 @@ def _file_key(name: str) -> str:
 
 
 def _from_file(
-    path: str, fields: Mapping[str, "dataclasses.Field[Any]"], types: Mapping[str, Any]
+    path: str,
+    fields: Mapping[str, "dataclasses.Field[Any]"],
+    types: Mapping[str, Any],
+    read_file: FileReader | None = None,
 ) -> dict[str, Any]:
     if not path:
         return {}
@@ -99,6 +109,8 @@ def _from_file(
         raise ConfigError(f"--config {path}: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"--config {path}: expected a mapping")
+    if read_file is not None:
+        return dict(read_file(tree, f"--config {path}"))
     names = {_file_key(name): name for name in fields}
     unknown = sorted(set(tree) - set(names) - {"apiVersion", "kind"})
     if unknown:

@@ -8,11 +8,13 @@ Source: pkg/scheduler/framework/interface.go.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.status import Status
-from scheduler.node_info import NodeInfo, PodInfo
+from scheduler.node_info import NodeInfo
+from scheduler.pod_info import PodInfo
 
 MAX_NODE_SCORE = 100
 MIN_NODE_SCORE = 0
@@ -38,7 +40,22 @@ class QueueSortPlugin(Plugin, Protocol):
 @runtime_checkable
 class PreFilterPlugin(Plugin, Protocol):
     def pre_filter(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> Status:
-        """Once a Pod: computes what Filter needs. SKIP leaves the plugin's Filter out."""
+        """Once a Pod: computes what Filter needs. SKIP leaves the plugin's Filter out.
+
+        `nodes` are all nodes; `state.narrow` says that only some of them come into question.
+        """
+
+
+@runtime_checkable
+class PreFilterExtensions(Plugin, Protocol):
+    """For PreFilter plugins whose state depends on the Pods that are there: what if one more, or
+    one less? Called on clones of state and node."""
+
+    def add_pod(self, state: CycleState, pod: PodInfo, added: PodInfo, node: NodeInfo) -> None: ...
+
+    def remove_pod(
+        self, state: CycleState, pod: PodInfo, removed: PodInfo, node: NodeInfo
+    ) -> None: ...
 
 
 @runtime_checkable
@@ -47,12 +64,25 @@ class FilterPlugin(Plugin, Protocol):
         """Can the Pod run there?"""
 
 
+@dataclass(frozen=True, slots=True)
+class PostFilterResult:
+    """`nominated` None leaves an earlier nomination, "" clears it. `victims` are to be evicted."""
+
+    nominated: str | None = None
+    message: str = ""
+    victims: tuple[PodInfo, ...] = ()
+
+
 @runtime_checkable
 class PostFilterPlugin(Plugin, Protocol):
     def post_filter(
-        self, state: CycleState, pod: PodInfo, by_node: Mapping[str, Status]
-    ) -> tuple[str, str]:
-        """When no node fits: (node nominated or "", message for the Pod's condition)."""
+        self,
+        state: CycleState,
+        pod: PodInfo,
+        by_node: Mapping[str, Status],
+        absent: Status | None = None,
+    ) -> PostFilterResult:
+        """When no node fits. `absent` is the status of the nodes that `by_node` does not name."""
 
 
 @runtime_checkable
@@ -89,6 +119,13 @@ class PermitPlugin(Plugin, Protocol):
 @runtime_checkable
 class PreBindPlugin(Plugin, Protocol):
     async def pre_bind(self, state: CycleState, pod: PodInfo, node_name: str) -> Status: ...
+
+
+@runtime_checkable
+class BindPlugin(Plugin, Protocol):
+    async def bind(self, state: CycleState, pod: PodInfo, node_name: str) -> Status:
+        """SKIP hands the Pod on to the next Bind plugin; the last is DefaultBinder, which binds
+        in batches and so is the binder itself."""
 
 
 @runtime_checkable

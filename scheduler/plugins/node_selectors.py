@@ -17,6 +17,11 @@ def matches_required(pod: Pod, node: Node) -> bool:
     if not affinity.HasField("requiredDuringSchedulingIgnoredDuringExecution"):
         return True
     terms = affinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms
+    return matches_any(terms, node)
+
+
+def matches_any(terms: Iterable[NodeSelectorTerm], node: Node) -> bool:
+    """Terms are alternatives."""
     return any(matches_term(term, node) for term in terms)
 
 

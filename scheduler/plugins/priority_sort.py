@@ -3,7 +3,7 @@
 Source: pkg/scheduler/framework/plugins/queuesort/priority_sort.go.
 """
 
-from scheduler.node_info import PodInfo
+from scheduler.pod_info import PodInfo
 
 
 class PrioritySort:

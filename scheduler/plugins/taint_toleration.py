@@ -5,11 +5,15 @@ Source: pkg/scheduler/framework/plugins/tainttoleration/taint_toleration.go.
 
 from collections.abc import Sequence
 
+from podpath.api import scheme
+from protos.k8s.core_v1_pb2 import Node
 from scheduler.framework.cycle_state import CycleState
+from scheduler.framework.events import Action, Registration
 from scheduler.framework.status import SUCCESS, Status, unresolvable
-from scheduler.node_info import NodeInfo, PodInfo
+from scheduler.node_info import NodeInfo
 from scheduler.plugins.normalize import default_normalize
 from scheduler.plugins.tolerations import first_untolerated, tolerates
+from scheduler.pod_info import PodInfo
 
 _HARD = ("NoSchedule", "NoExecute")
 _SOFT = "PreferNoSchedule"
@@ -17,6 +21,16 @@ _SOFT = "PreferNoSchedule"
 
 class TaintToleration:
     name = "TaintToleration"
+
+    def events_to_register(self) -> Sequence[Registration]:
+        return (
+            Registration(scheme.NODES, Action.ADD | Action.NODE_TAINTS, _tolerates_now),
+            Registration(
+                scheme.PODS,
+                Action.POD_TOLERATIONS,
+                lambda pod, _old, new: new is not None and new.uid == pod.uid,
+            ),
+        )
 
     def filter(self, _state: CycleState, pod: PodInfo, node: NodeInfo) -> Status:
         assert node.node is not None
@@ -46,3 +60,10 @@ class TaintToleration:
 
     def normalize(self, _state: CycleState, _pod: PodInfo, scores: list[int]) -> None:
         default_normalize(scores, reverse=True)
+
+
+def _tolerates_now(pod: PodInfo, old: Node | None, new: Node) -> bool:
+    def tolerated(node: Node) -> bool:
+        return first_untolerated(node.spec.taints, pod.pod.spec.tolerations, _HARD) is None
+
+    return tolerated(new) and (old is None or not tolerated(old))

@@ -5,8 +5,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from podpath.api import scheme
 from podpath.component_base.clock import FakeClock
 from protos.k8s.core_v1_pb2 import Pod
+from scheduler.framework.events import Action, ClusterEvent, Registration
 from scheduler.framework.status import SUCCESS, unresolvable
 from scheduler.plugins.priority_sort import PrioritySort
 from scheduler.plugins.scheduling_gates import SchedulingGates
@@ -32,7 +34,9 @@ def clock():
 
 @pytest.fixture
 def queue(clock):
-    return SchedulingQueue(clock, PrioritySort().sort_key, SchedulingGates().pre_enqueue)
+    return SchedulingQueue(
+        clock, PrioritySort().sort_key, SchedulingGates().pre_enqueue, interests=interests
+    )
 
 
 async def names(queue, limit=10):
@@ -53,13 +57,26 @@ async def test_priority_then_age(queue, clock):
     assert await names(queue) == ["urgent", "old", "young"]
 
 
+def interests(_pod):
+    """Fit is helped by new nodes, NodeAffinity by changed labels."""
+    return {
+        "NodeResourcesFit": [Registration(scheme.NODES, Action.ADD)],
+        "NodeAffinity": [Registration(scheme.NODES, Action.NODE_LABELS)],
+        "SchedulingGates": [],
+    }
+
+
+NODE_ADDED = ClusterEvent(scheme.NODES, Action.ADD, None, None)
+LABELS_CHANGED = ClusterEvent(scheme.NODES, Action.NODE_LABELS, None, None)
+
+
 async def test_an_unschedulable_pod_waits_for_a_change_that_helps_then_backs_off(queue, clock):
     queue.add(pod("p"))
     (queued,) = await queue.pop(1)
     queue.requeue(queued, FIT)
-    queue.move_all(lambda q: "NodeAffinity" in q.unschedulable_plugins)
+    queue.move(LABELS_CHANGED)
     assert queue.counts()["unschedulable"] == 1
-    queue.move_all(lambda q: bool(q.unschedulable_plugins & FIT))
+    queue.move(NODE_ADDED)
     assert queue.counts()["backoff"] == 1
     popping = asyncio.ensure_future(queue.pop(1))
     await settle()
@@ -73,7 +90,7 @@ async def test_an_unschedulable_pod_waits_for_a_change_that_helps_then_backs_off
 async def test_a_change_while_the_pod_is_decided_is_not_missed(queue):
     queue.add(pod("p"))
     (queued,) = await queue.pop(1)
-    queue.move_all(lambda _: True)
+    queue.move(NODE_ADDED)
     queue.requeue(queued, FIT)
     assert queue.counts() == {"active": 0, "backoff": 1, "unschedulable": 0, "gated": 0}
 
@@ -99,7 +116,7 @@ async def test_five_minutes_are_enough(queue, clock):
     assert queue.counts()["unschedulable"] == 1
     clock.step(2)
     queue.flush_unschedulable()
-    assert queue.counts()["backoff"] == 1
+    assert queue.counts()["active"] == 1
 
 
 async def test_a_gated_pod_enters_when_its_gates_are_gone(queue):
@@ -107,6 +124,55 @@ async def test_a_gated_pod_enters_when_its_gates_are_gone(queue):
     assert queue.counts()["gated"] == 1
     queue.update(pod("p"))
     assert await names(queue) == ["p"]
+
+
+async def test_only_an_event_that_helps_counts_while_the_pod_is_decided(queue):
+    queue.add(pod("p"))
+    (queued,) = await queue.pop(1)
+    queue.move(LABELS_CHANGED)
+    queue.requeue(queued, FIT)
+    assert queue.counts()["unschedulable"] == 1
+
+
+async def test_events_are_kept_only_for_pods_in_flight(queue):
+    for name in ("p", "q"):
+        queue.add(pod(name))
+    first, second = await queue.pop(2)
+    for _ in range(100):
+        queue.move(LABELS_CHANGED)
+    queue.done(first.uid)
+    assert len(queue._events) == 100  # the other is still being decided
+    queue.done(second.uid)
+    assert len(queue._events) == 0
+    queue.move(LABELS_CHANGED)
+    assert len(queue._events) == 0
+
+
+async def test_whose_back_off_is_over_goes_to_active_at_once(queue, clock):
+    queue.add(pod("p"))
+    (queued,) = await queue.pop(1)
+    queue.requeue(queued, FIT)
+    clock.step(5)
+    queue.move(NODE_ADDED)
+    assert queue.counts()["active"] == 1
+
+
+async def test_a_pod_changed_while_it_is_decided_comes_back_changed(queue):
+    queue.add(pod("p"))
+    (queued,) = await queue.pop(1)
+    queue.update(pod("p", priority=7))
+    queue.requeue(queued, frozenset())
+    assert queued.info.priority == 7
+
+
+async def test_what_gated_a_pod_is_checked_again(queue):
+    running = {"p"}
+    queue._pre_enqueue = lambda info: unresolvable("P", "wait") if info.uid in running else SUCCESS
+    queue.add(pod("p"))
+    assert queue.counts()["gated"] == 1
+    running.clear()
+    queue.recheck("p")
+    assert queue.counts()["active"] == 1
 
 
 async def test_a_status_update_does_not_wake_an_unschedulable_pod(queue):
@@ -117,8 +183,10 @@ async def test_a_status_update_does_not_wake_an_unschedulable_pod(queue):
     told.status.conditions.add(type="PodScheduled", status="False")
     queue.update(told)
     assert queue.counts()["unschedulable"] == 1
-    queue.update(pod("p", priority=5))
-    assert queue.counts()["active"] == 1
+    changed = pod("p")
+    changed.metadata.labels["a"] = "b"
+    queue.update(changed)
+    assert queue.counts()["unschedulable"] == 1
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -133,6 +201,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.clock,
             PrioritySort().sort_key,
             lambda info: gate if info.pod.spec.schedulingGates else SUCCESS,
+            interests=interests,
         )
         self.known: set[str] = set()
         self.deciding: dict[str, object] = {}
@@ -181,7 +250,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def something_changes(self):
-        self.queue.move_all(lambda _: True)
+        self.queue.move(NODE_ADDED)
 
     @invariant()
     def nothing_is_lost_or_doubled(self):

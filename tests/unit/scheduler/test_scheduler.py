@@ -41,7 +41,7 @@ async def running(client):
     recorder = EventRecorder(client, "default-scheduler", clock=clock)
     scheduler = Scheduler(
         client,
-        default_framework(),
+        lambda handle: {"default-scheduler": default_framework(handle)},
         Config(kubeconfig="", pod_initial_backoff_seconds=0.05),
         clock=clock,
         rng=random.Random(7),
@@ -97,7 +97,8 @@ async def test_what_does_not_fit_is_told_and_goes_when_a_node_comes():
         condition = await eventually(told)
         assert (condition.status, condition.reason) == ("False", "Unschedulable")
         assert condition.message == (
-            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable."
+            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable. "
+            "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
         )
 
         async def event():
@@ -164,7 +165,8 @@ async def test_a_failed_binding_is_tried_again_and_frees_what_was_assumed():
                     "c": unresolvable("T", "node(s) had untolerated taint {k: v}"),
                 },
             ),
-            "0/3 nodes are available: 1 Too many pods, 1 node(s) had untolerated taint {k: v}, 2 Insufficient cpu.",
+            "0/3 nodes are available: 1 Too many pods, 1 node(s) had untolerated taint {k: v}, "
+            "2 Insufficient cpu.",
             id="counted and sorted",
         ),
         pytest.param(

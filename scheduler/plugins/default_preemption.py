@@ -1,0 +1,265 @@
+"""Makes room for a Pod that fits nowhere by evicting Pods of lower priority from one node.
+
+1. Is the Pod allowed to? 2. On which nodes could evictions help? 3. For enough of them: which Pods
+would have to go? 4. The node where that hurts least.
+
+Source: pkg/scheduler/framework/plugins/defaultpreemption/default_preemption.go,
+pkg/scheduler/framework/preemption/preemption.go.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from podpath.api import scheme, selectors
+from podpath.api.label_lexer import SelectorError
+from protos.k8s.core_v1_pb2 import Pod
+from protos.k8s.policy_v1_pb2 import PodDisruptionBudget
+from scheduler.framework.cycle_state import CycleState
+from scheduler.framework.events import Registration
+from scheduler.framework.handle import Handle
+from scheduler.framework.interface import PostFilterResult
+from scheduler.framework.status import (
+    SUCCESS,
+    Code,
+    FitError,
+    Status,
+    unresolvable,
+)
+from scheduler.node_info import NodeInfo
+from scheduler.pod_info import PodInfo
+
+NAME = "DefaultPreemption"
+_NOT_HELPFUL = unresolvable(NAME, "Preemption is not helpful for scheduling")
+_NO_VICTIMS = unresolvable(NAME, "No preemption victims found for incoming pod")
+_HIGHEST_NEGATIVE = 2**31
+"""Added to each priority, so that more victims are always worse than fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node that would fit once `victims` (most important first) are gone."""
+
+    node_name: str
+    victims: tuple[PodInfo, ...]
+    violations: int
+
+
+class DefaultPreemption:
+    name = NAME
+
+    def __init__(
+        self,
+        handle: Handle,
+        *,
+        min_candidate_nodes_percentage: int = 10,
+        min_candidate_nodes_absolute: int = 100,
+    ) -> None:
+        self._handle = handle
+        self._percentage = min_candidate_nodes_percentage
+        self._absolute = min_candidate_nodes_absolute
+        self.running: set[str] = set()
+        """uids of Pods whose victims are being evicted now."""
+
+    def events_to_register(self) -> Sequence[Registration]:
+        return ()
+
+    def pre_enqueue(self, pod: PodInfo) -> Status:
+        if pod.uid in self.running:
+            return unresolvable(NAME, "waiting for the preemption for this pod to be finished")
+        return SUCCESS
+
+    def post_filter(
+        self,
+        state: CycleState,
+        pod: PodInfo,
+        by_node: Mapping[str, Status],
+        absent: Status | None = None,
+    ) -> PostFilterResult:
+        # 1.
+        refusal = self._refusal(pod, by_node, absent)
+        if refusal:
+            return PostFilterResult(None, f"preemption: {refusal}")
+        # 2.
+        nodes = self._handle.cluster.nodes()
+        potential = [
+            node
+            for node in nodes
+            if (status := by_node.get(node.name, absent)) is not None
+            and status.code is Code.UNSCHEDULABLE
+        ]
+        # 3.
+        candidates, statuses = self._dry_run(state, pod, potential)
+        if not candidates:
+            error = FitError(len(nodes), statuses, absent=_NOT_HELPFUL)
+            return PostFilterResult("", f"preemption: {error}")
+        # 4.
+        best = pick(candidates, self._handle.clock.now().timestamp())
+        return PostFilterResult(best.node_name, "", best.victims)
+
+    def _refusal(self, pod: PodInfo, by_node: Mapping[str, Status], absent: Status | None) -> str:
+        """Why the Pod may not preempt; empty when it may."""
+        if pod.pod.spec.preemptionPolicy == "Never":
+            return "not eligible due to preemptionPolicy=Never."
+        nominated = pod.pod.status.nominatedNodeName
+        if not nominated:
+            return ""
+        status = by_node.get(nominated, absent)
+        if status is not None and status.code is Code.UNRESOLVABLE:
+            return ""
+        node = self._handle.cluster.node(nominated)
+        if node is not None and any(
+            other.priority < pod.priority and _is_preempted(other.pod)
+            for other in node.pods.values()
+        ):
+            return "not eligible due to a terminating pod on the nominated node."
+        return ""
+
+    def _dry_run(
+        self, state: CycleState, pod: PodInfo, potential: Sequence[NodeInfo]
+    ) -> tuple[list[Candidate], dict[str, Status]]:
+        """Tries nodes from a random one on, until there are enough candidates."""
+        statuses: dict[str, Status] = {}
+        if not potential:
+            return [], statuses
+        lowest = self._handle.cluster.lowest_priority()
+        if lowest is None or lowest >= pod.priority:
+            return [], dict.fromkeys((node.name for node in potential), _NO_VICTIMS)
+        wanted = self.candidates_wanted(len(potential))
+        budgets = self._handle.listers.list(scheme.PODDISRUPTIONBUDGETS)
+        harmless: list[Candidate] = []
+        violating: list[Candidate] = []
+        offset = self._handle.rng.randrange(len(potential))
+        for i in range(len(potential)):
+            node = potential[(offset + i) % len(potential)]
+            found = self._victims(state, pod, node, budgets)
+            if isinstance(found, Status):
+                statuses[node.name] = found
+                continue
+            (violating if found.violations else harmless).append(found)
+            if harmless and len(harmless) + len(violating) >= wanted:
+                break
+        return harmless + violating, statuses
+
+    def candidates_wanted(self, node_count: int) -> int:
+        return min(max(node_count * self._percentage // 100, self._absolute), node_count)
+
+    def _victims(
+        self,
+        state: CycleState,
+        pod: PodInfo,
+        node: NodeInfo,
+        budgets: Sequence[PodDisruptionBudget],
+    ) -> Candidate | Status:
+        """Who has to go: all of lower priority leave, then the most important come back."""
+        filters = self._handle.filters
+        assert filters is not None
+        lower = [other for other in node.pods.values() if other.priority < pod.priority]
+        if not lower:
+            return _NO_VICTIMS
+        node, state = node.clone(), state.clone()
+        for other in lower:
+            node.remove(other.uid)
+            filters.pod_removed(state, pod, other, node)
+        status = filters.filter_node(state, pod, node)
+        if status.code is not Code.SUCCESS:
+            return status
+        now = self._handle.clock.now().timestamp()
+        lower.sort(key=lambda other: importance(other, now))
+        protected, others = split_by_budgets(lower, budgets)
+        victims: list[PodInfo] = []
+        violations = 0
+        for group in (protected, others):
+            for other in group:
+                node.add(other)
+                filters.pod_added(state, pod, other, node)
+                if filters.filter_node(state, pod, node).code is Code.SUCCESS:
+                    continue
+                node.remove(other.uid)
+                filters.pod_removed(state, pod, other, node)
+                victims.append(other)
+                violations += group is protected
+        victims.sort(key=lambda other: importance(other, now))
+        return Candidate(node.name, tuple(victims), violations)
+
+
+def importance(pod: PodInfo, now: float) -> tuple[int, float]:
+    """Sorts the most important first: by priority, then who has run longer."""
+    return (-pod.priority, start_time(pod, now))
+
+
+def start_time(pod: PodInfo, now: float) -> float:
+    """Unix time; `now` for one that has not started."""
+    status = pod.pod.status
+    if not status.HasField("startTime"):
+        return now
+    return status.startTime.seconds + status.startTime.nanos / 1e9
+
+
+def _is_preempted(pod: Pod) -> bool:
+    if not pod.metadata.HasField("deletionTimestamp"):
+        return False
+    return any(
+        c.type == "DisruptionTarget" and c.status == "True" and c.reason == "PreemptionByScheduler"
+        for c in pod.status.conditions
+    )
+
+
+def split_by_budgets(
+    pods: Sequence[PodInfo], budgets: Sequence[PodDisruptionBudget]
+) -> tuple[list[PodInfo], list[PodInfo]]:
+    """(those whose eviction breaks a PodDisruptionBudget, the others), in the given order."""
+    allowed = [budget.status.disruptionsAllowed for budget in budgets]
+    parsed = [_selector(budget) for budget in budgets]
+    violating: list[PodInfo] = []
+    fine: list[PodInfo] = []
+    for pod in pods:
+        violated = False
+        for i, budget in enumerate(budgets):
+            selector = parsed[i]
+            if not pod.labels or budget.metadata.namespace != pod.key[0] or selector is None:
+                continue
+            if selector.everything or not selector.matches(pod.labels):
+                continue
+            if pod.key[1] in budget.status.disruptedPods:
+                continue
+            allowed[i] -= 1
+            violated = violated or allowed[i] < 0
+        (violating if violated else fine).append(pod)
+    return violating, fine
+
+
+def _selector(budget: PodDisruptionBudget) -> selectors.LabelSelector | None:
+    try:
+        return selectors.from_message(
+            budget.spec.selector if budget.spec.HasField("selector") else None
+        )
+    except SelectorError:
+        return None
+
+
+def pick(candidates: Sequence[Candidate], now: float) -> Candidate:
+    """The least harm: fewest broken budgets, lowest top priority, lowest sum of priorities, fewest
+    victims, and of the most important victims those that started last."""
+    measures: tuple[Callable[[Candidate], float], ...] = (
+        lambda c: c.violations,
+        lambda c: c.victims[0].priority if c.victims else -math.inf,
+        lambda c: sum(victim.priority + _HIGHEST_NEGATIVE for victim in c.victims),
+        lambda c: len(c.victims),
+        lambda c: -_earliest_start(c, now),
+    )
+    best = list(candidates)
+    for measure in measures:
+        least = min(measure(candidate) for candidate in best)
+        best = [candidate for candidate in best if measure(candidate) == least]
+        if len(best) == 1:
+            break
+    return best[0]
+
+
+def _earliest_start(candidate: Candidate, now: float) -> float:
+    """Of the victims with the highest priority."""
+    top = candidate.victims[0].priority if candidate.victims else 0
+    return min(
+        (start_time(v, now) for v in candidate.victims if v.priority == top), default=-math.inf
+    )
