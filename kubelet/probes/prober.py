@@ -131,10 +131,10 @@ class _Worker:
             if results.get(self._kind, latest.id) is None:
                 results.set(self._kind, latest.id, _INITIAL[self._kind], uid)
         if latest.state != RUNNING:
-            if latest.state == EXITED and self._kind is not ProbeType.READINESS:
-                return self._pod.spec.restartPolicy != "Never" or is_sidecar(self._container)
-            results.set(self._kind, latest.id, ProbeOutcome.FAILURE, uid)
-            return self._pod.spec.restartPolicy != "Never" or is_sidecar(self._container)
+            if self._kind is ProbeType.READINESS:
+                results.set(self._kind, latest.id, ProbeOutcome.FAILURE, uid)
+            may_run_again = self._pod.spec.restartPolicy != "Never" or is_sidecar(self._container)
+            return latest.state != EXITED or may_run_again
         if self._on_hold or self._too_early(latest.started_at) or not self._is_turn(latest.id):
             return True
         await self._probe_once(latest.id)
