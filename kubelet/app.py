@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from kubelet import machine, server
+from kubelet import certificates, machine, membership, server
 from kubelet.config import Config
 from kubelet.cri_client import GrpcCri
 from kubelet.events import NoEvents, Recorder
@@ -40,6 +40,7 @@ async def run(settings: Config) -> None:
     clock, rng = SystemClock(), random.Random()
     identity = identity_of(settings)
     Path(settings.root_dir).mkdir(parents=True, exist_ok=True)
+    await certificates.ensure_kubeconfig(settings, identity.name, clock)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
             GrpcClient(kubeconfig.load(settings.kubeconfig), field_manager="kubelet")
@@ -73,10 +74,10 @@ async def run(settings: Config) -> None:
         await stack.enter_async_context(
             diagnostics(settings.diagnostics_socket, ready=lambda: kubelet.ready)
         )
+        application = server.Server(
+            kubelet, Authorizer(client, clock, identity.name), clock
+        ).application()
         if settings.tls_cert_file:
-            application = server.Server(
-                kubelet, Authorizer(client, clock, identity.name), clock
-            ).application()
             tls = server.tls_context(
                 settings.tls_cert_file, settings.tls_private_key_file, settings.client_ca_file
             )
@@ -91,12 +92,21 @@ async def run(settings: Config) -> None:
             tasks.create_task(shared.status_writer.run(), name="status-writer")
             tasks.create_task(shared.pods.run(), name="pods")
             tasks.create_task(kubelet.run(), name="kubelet")
+            for name, work in membership.tasks(settings, client, kubelet, identity, clock, rng):
+                tasks.create_task(work, name=name)
+            if settings.rotate_server_certificates:
+                tasks.create_task(
+                    membership.serve_renewing(application, settings, client, identity, clock, rng),
+                    name="server",
+                )
 
 
 def identity_of(settings: Config) -> NodeIdentity:
     """Raises: ConfigError."""
     if settings.tls_cert_file and not (settings.tls_private_key_file and settings.client_ca_file):
         raise ConfigError("--tls-cert-file needs --tls-private-key-file and --client-ca-file")
+    if settings.rotate_server_certificates and not settings.client_ca_file:
+        raise ConfigError("--rotate-server-certificates needs --client-ca-file")
     name = settings.hostname_override or socket.gethostname().lower()
     return NodeIdentity(
         name=name,

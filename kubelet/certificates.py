@@ -267,9 +267,7 @@ class ServingCertificate:
         return self.file
 
     async def _renew(self) -> None:
-        pair = await _retried(
-            self._api, self._profile, SERVING_SIGNER, SERVING_USAGES, self._clock
-        )
+        pair = await _retried(self._api, self._profile, SERVING_SIGNER, SERVING_USAGES, self._clock)
         write_private(self.file, pair.certificate + pair.key)
         log.info("serving certificate received", extra={"file": str(self.file)})
 

@@ -11,6 +11,17 @@ class Config:
 
     kubeconfig: str = option(help="how to reach the API server and as whom")
     container_runtime_endpoint: str = option(help="CRI socket: unix:///PATH")
+    bootstrap_kubeconfig: str = option(
+        "", help="kubeconfig with a token, to join with when --kubeconfig is not there yet"
+    )
+    cert_dir: str = option("/var/lib/kubelet/pki", help="where requested certificates are kept")
+    rotate_certificates: bool = option(True, help="renew the client certificate that was joined by")
+    rotate_server_certificates: bool = option(
+        False, help="serve with a certificate by request instead of --tls-cert-file"
+    )
+    pod_routes: bool = option(
+        False, help="set the routes to other nodes' Pods that the controllers publish"
+    )
     hostname_override: str = option("", help="the node's name; empty: the host name")
     node_ip: tuple[str, ...] = option((), help="the node's addresses, told as InternalIP")
     address: str = option("0.0.0.0", help="where the HTTPS server listens")

@@ -7,9 +7,11 @@ Source: pkg/kubelet/kubelet_network.go (updatePodCIDR). Routes are podpath's own
 docs/adr/0003-routes-between-nodes.md.
 """
 
+import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from kubelet.cri_client import Cri, CriError
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 
 NAMESPACE, CONFIG_MAP = "kube-system", "podpath-pod-routes"
 RETRY_S = 2.0
-_CHECK_S = 10.0
+CHECK_S = 10.0
 
 
 class RouteTable(Protocol):
@@ -57,7 +59,7 @@ class PodRange:
         self._clock = clock
         self._wanted = ""
         self._told = ""
-        self._news = _Signal(clock)
+        self._news = asyncio.Event()
         self.informer: Informer[Node] = Informer(
             client,
             NODES,
@@ -78,6 +80,7 @@ class PodRange:
         """Until cancelled; `informer.run` must run."""
         while True:
             await self._news.wait()
+            self._news.clear()
             try:
                 await self._tell()
             except CriError as error:
@@ -119,8 +122,7 @@ class PodRoutes:
     ) -> None:
         self._table = table
         self._node = node
-        self._clock = clock
-        self._news = _Signal(clock)
+        self._news = asyncio.Event()
         self.informer: Informer[ConfigMap] = Informer(
             client,
             CONFIGMAPS,
@@ -133,7 +135,10 @@ class PodRoutes:
     async def run(self) -> None:
         """Until cancelled; looks every 10 s whether somebody else removed a route."""
         while True:
-            await self._news.wait(_CHECK_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_S):
+                    await self._news.wait()
+            self._news.clear()
             published = self.informer.store.get(NAMESPACE, CONFIG_MAP)
             if published is None:
                 continue

@@ -204,10 +204,12 @@ async def serve(
     application: web.Application, address: str, port: int, tls: ssl.SSLContext
 ) -> AsyncIterator[int]:
     """Serves while the block runs; yields the port. Raises: OSError."""
-    runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
+    runner = web.AppRunner(
+        application, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
+    )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, address, port, ssl_context=tls, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, address, port, ssl_context=tls)
         await site.start()
         yield int(runner.addresses[0][1])
     finally:

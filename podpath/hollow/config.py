@@ -1,6 +1,7 @@
 """Settings of the simulated nodes."""
 
 from dataclasses import dataclass
+
 from podpath.component_base.config import option
 
 
@@ -8,9 +9,7 @@ from podpath.component_base.config import option
 class Config:
     """`python -m podpath.hollow FLAGS`. The defaults of a node's size are kwok's."""
 
-    kubeconfig: str = option(
-        help="how to reach the API server, as an admin: it acts for all nodes"
-    )
+    kubeconfig: str = option(help="how to reach the API server, as an admin: it acts for all nodes")
     nodes: int = option(100, help="how many nodes")
     name_prefix: str = option("node-", help="nodes are called PREFIX and a number")
     first: int = option(0, help="number of the first node")
