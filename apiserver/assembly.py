@@ -21,6 +21,7 @@ EAGER = (
     scheme.PODS,
     scheme.NODES,
     scheme.SERVICEACCOUNTS,
+    scheme.SECRETS,  # bootstrap tokens
     scheme.SERVICES,
     scheme.LIMITRANGES,
     scheme.PODDISRUPTIONBUDGETS,

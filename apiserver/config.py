@@ -35,6 +35,9 @@ class Config:
 
     anonymous_auth: bool = option(True, help="let requests without credentials in, as anonymous")
     token_auth_file: str = option("", help='static bearer tokens, CSV: token,user,uid,"groups"')
+    enable_bootstrap_token_auth: bool = option(
+        False, help="let machines in that show a bootstrap token (Secrets of kube-system)"
+    )
     api_audiences: tuple[str, ...] = option(
         (), help="whom tokens must be meant for; by default the service account issuer"
     )

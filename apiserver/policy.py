@@ -31,6 +31,7 @@ def make(config: Config, caches: Caches, clock: Clock) -> Rules:
     """Raises: ConfigError, which names the flag or file."""
     settings = AuthenticationConfig(
         token_auth_file=config.token_auth_file,
+        bootstrap_tokens=config.enable_bootstrap_token_auth,
         service_account_signing_key_file=config.service_account_signing_key_file,
         service_account_key_files=config.service_account_key_file,
         service_account_issuer=config.service_account_issuer,

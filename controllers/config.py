@@ -24,6 +24,20 @@ class Config:
     leader_elect_resource_namespace: str = option("kube-system", help="namespace of the Lease")
     leader_elect_resource_name: str = option("kube-controller-manager", help="name of the Lease")
     root_ca_file: str = option("", help="CA bundle published in every namespace; empty: none")
+    cluster_signing_cert_file: str = option(
+        "", help="CA that signs CertificateSigningRequests; empty: none are signed"
+    )
+    cluster_signing_key_file: str = option("", help="its key")
+    cluster_signing_duration_s: float = option(
+        365 * 86400.0,
+        help="seconds that signed certificates are good for at most",
+        flag="cluster-signing-duration",
+    )
+    allocate_node_cidrs: bool = option(
+        False, help="give each node a range of Pod addresses, and publish routes to them"
+    )
+    cluster_cidr: str = option("", help="range that the nodes' ranges are taken from")
+    node_cidr_mask_size: int = option(24, help="prefix length of a node's range")
     terminated_pod_gc_threshold: int = option(
         12500, help="how many finished Pods to keep; 0 keeps all"
     )

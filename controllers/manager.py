@@ -4,6 +4,7 @@ Source: k8s.io/kubernetes cmd/kube-controller-manager/app/controllermanager.go.
 """
 
 import asyncio
+import ipaddress
 import logging
 import random
 import socket
@@ -12,11 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from controllers import (
+    certificate_approver,
+    certificate_signer,
     deployment,
     garbage_collector,
     namespace,
+    node_ipam,
     node_lifecycle,
     pod_gc,
+    pod_routes,
     replicaset,
     root_ca,
     serviceaccount,
@@ -29,6 +34,7 @@ from podpath.client.informer import InformerFactory
 from podpath.client.interface import Client
 from podpath.client.leader_election import LeaderElector, LeaseLock
 from podpath.component_base import serving
+from podpath.component_base.certificates import KeyPair, PairFiles, PkiError
 from podpath.component_base.clock import Clock
 from podpath.component_base.config import ConfigError
 
@@ -44,13 +50,25 @@ CONTROLLERS: Mapping[str, Callable[[Context], Controller]] = {
     pod_gc.NAME: pod_gc.PodGarbageCollector,
     node_lifecycle.NAME: node_lifecycle.NodeLifecycleController,
     taint_eviction.NAME: taint_eviction.TaintEvictionController,
+    certificate_approver.NAME: certificate_approver.CertificateApprover,
+    certificate_signer.NAME: certificate_signer.CertificateSigner,
+    certificate_signer.CLEANER: certificate_signer.CertificateCleaner,
+    node_ipam.NAME: node_ipam.NodeIpam,
+    pod_routes.NAME: pod_routes.PodRoutePublisher,
 }
 
 
-def selected(wanted: Iterable[str], *, has_root_ca: bool) -> list[str]:
+def selected(
+    wanted: Iterable[str],
+    *,
+    has_root_ca: bool,
+    can_sign: bool = False,
+    has_pod_ranges: bool = False,
+) -> list[str]:
     """The names of the controllers to run, in the order of CONTROLLERS.
 
-    The root CA publisher has nothing to publish without a bundle. Raises: ConfigError.
+    Left out: the root CA publisher without a bundle, the approver and signer without an authority,
+    node IPAM and routes without a range. Raises: ConfigError.
     """
     wanted = list(wanted)
     unknown = [name for name in wanted if name != "*" and name.removeprefix("-") not in CONTROLLERS]
@@ -61,6 +79,10 @@ def selected(wanted: Iterable[str], *, has_root_ca: bool) -> list[str]:
     chosen -= {name.removeprefix("-") for name in wanted if name.startswith("-")}
     if not has_root_ca:
         chosen.discard(root_ca.NAME)
+    if not can_sign:
+        chosen -= {certificate_approver.NAME, certificate_signer.NAME}
+    if not has_pod_ranges:
+        chosen -= {node_ipam.NAME, pod_routes.NAME}
     return [name for name in CONTROLLERS if name in chosen]
 
 
@@ -75,11 +97,43 @@ def settings_from(config: Config) -> Settings:
             raise ConfigError(message) from None
     return Settings(
         root_ca=bundle,
+        signing_authority=_signing_authority(config),
+        signing_duration_s=config.cluster_signing_duration_s,
+        cluster_cidr=_pod_range(config),
+        node_cidr_mask_size=config.node_cidr_mask_size,
         terminated_pod_gc_threshold=config.terminated_pod_gc_threshold,
         node_monitor_period_s=config.node_monitor_period_s,
         node_monitor_grace_period_s=config.node_monitor_grace_period_s,
         node_startup_grace_period_s=config.node_startup_grace_period_s,
     )
+
+
+def _signing_authority(config: Config) -> KeyPair | None:
+    certificate, key = config.cluster_signing_cert_file, config.cluster_signing_key_file
+    if bool(certificate) != bool(key):
+        raise ConfigError("--cluster-signing-cert-file and --cluster-signing-key-file go together")
+    if not certificate:
+        return None
+    try:
+        return PairFiles(Path(certificate), Path(key)).load()
+    except PkiError as error:
+        raise ConfigError(f"--cluster-signing-cert-file: {error}") from None
+
+
+def _pod_range(config: Config) -> str:
+    """The nodes' ranges are taken from it; empty when none are to be given."""
+    if not config.allocate_node_cidrs:
+        return ""
+    try:
+        network = ipaddress.IPv4Network(config.cluster_cidr)
+    except ValueError as error:
+        raise ConfigError(f"--cluster-cidr {config.cluster_cidr!r}: {error}") from None
+    if not network.prefixlen <= config.node_cidr_mask_size <= 30:
+        raise ConfigError(
+            f"--node-cidr-mask-size {config.node_cidr_mask_size}: expected "
+            f"{network.prefixlen} to 30 with --cluster-cidr {network}"
+        )
+    return str(network)
 
 
 class Manager:
@@ -92,7 +146,12 @@ class Manager:
         self._clock = clock
         self._rng = rng
         self._settings = settings_from(config)
-        self._names = selected(config.controllers, has_root_ca=bool(self._settings.root_ca))
+        self._names = selected(
+            config.controllers,
+            has_root_ca=bool(self._settings.root_ca),
+            can_sign=self._settings.signing_authority is not None,
+            has_pod_ranges=bool(self._settings.cluster_cidr),
+        )
         self._informers: InformerFactory | None = None
         self._elector: LeaderElector | None = None
 

@@ -25,6 +25,7 @@ from podpath.client.event_recorder import EventRecorder
 from podpath.client.informer import Informer, InformerFactory
 from podpath.client.interface import Client
 from podpath.client.workqueue import KeyT, WorkQueue
+from podpath.component_base.certificates import KeyPair
 from podpath.component_base.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,10 @@ class Settings:
     node_monitor_period_s: float = 5.0
     node_monitor_grace_period_s: float = 50.0
     node_startup_grace_period_s: float = 60.0
+    signing_authority: KeyPair | None = None
+    signing_duration_s: float = 365 * 86400.0
+    cluster_cidr: str = ""
+    node_cidr_mask_size: int = 24
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,12 @@ class Config:
     data_root: str = option("", help="nerdctl's data directory (default: STATE_DIR/nerdctl)")
     cni_path: str = option("/usr/lib/cni", help="directory of the CNI plugins")
     pod_cidr: str = option(
-        "10.88.0.0/16", help="range of the Pods' addresses until UpdateRuntimeConfig gives one"
+        "10.88.0.0/16",
+        help="range of the Pods' addresses until UpdateRuntimeConfig gives one; empty: wait for it",
+    )
+    non_masquerade_cidr: str = option(
+        "",
+        help="range of all nodes' Pods, which see each other's own addresses (default: --pod-cidr)",
     )
     bridge: str = option("", help="name of the Pods' bridge (default: made from the state dir)")
     sandbox_image: str = option(

@@ -50,6 +50,7 @@ class PodNetwork:
         digest = hashlib.sha256(str(state_dir).encode()).hexdigest()[:8]
         self._bridge = bridge or f"pp{digest}"
         self.cidr = ""
+        self.inside = ""  # what is never masqueraded; empty: the range itself
         self._ready = asyncio.Lock()
         self._masqueraded = ""
 
@@ -114,7 +115,11 @@ class PodNetwork:
         """(table, chain, rule) of each iptables rule of the node."""
         comment = ["-m", "comment", "--comment", f"podpath {self._bridge}"]
         return [
-            ("nat", "POSTROUTING", ["-s", cidr, "!", "-d", cidr, *comment, "-j", "MASQUERADE"]),
+            (
+                "nat",
+                "POSTROUTING",
+                ["-s", cidr, "!", "-d", self.inside or cidr, *comment, "-j", "MASQUERADE"],
+            ),
             ("filter", "FORWARD", ["-i", self._bridge, *comment, "-j", "ACCEPT"]),
             ("filter", "FORWARD", ["-o", self._bridge, *comment, "-j", "ACCEPT"]),
         ]

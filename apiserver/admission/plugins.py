@@ -8,6 +8,12 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from apiserver.admission.certificates import (
+    CertificateApproval,
+    CertificateRequester,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+)
 from apiserver.admission.default_tolerations import DefaultTolerationSeconds
 from apiserver.admission.interface import Plugin
 from apiserver.admission.limit_ranger import LimitRanger
@@ -38,15 +44,18 @@ class Parts:
 
 # In upstream's order. NodeRestriction is off in a bare kube-apiserver and on in every cluster that
 # kubeadm makes; here it is on, because without it kubelets may write one another's Nodes.
-_PLUGINS: dict[str, Callable[[Parts], Plugin]] = {
-    "NamespaceLifecycle": lambda p: NamespaceLifecycle(p.lister),
-    "LimitRanger": lambda p: LimitRanger(p.lister),
-    "ServiceAccount": lambda p: ServiceAccountAdmission(p.lister, p.clock, p.chance),
-    "NodeRestriction": lambda p: NodeRestriction(p.lister),
-    "TaintNodesByCondition": lambda _: TaintNodesByCondition(),
-    "Priority": lambda p: Priority(p.lister),
-    "DefaultTolerationSeconds": lambda _: DefaultTolerationSeconds(),
-    "RuntimeClass": lambda p: RuntimeClassAdmission(p.lister),
+_PLUGINS: dict[str, Callable[[Parts, ClusterAuthorizer], Plugin]] = {
+    "NamespaceLifecycle": lambda p, _: NamespaceLifecycle(p.lister),
+    "LimitRanger": lambda p, _: LimitRanger(p.lister),
+    "ServiceAccount": lambda p, _: ServiceAccountAdmission(p.lister, p.clock, p.chance),
+    "NodeRestriction": lambda p, _: NodeRestriction(p.lister),
+    "TaintNodesByCondition": lambda _p, _a: TaintNodesByCondition(),
+    "Priority": lambda p, _: Priority(p.lister),
+    "DefaultTolerationSeconds": lambda _p, _a: DefaultTolerationSeconds(),
+    "RuntimeClass": lambda p, _: RuntimeClassAdmission(p.lister),
+    "CertificateApproval": lambda _, a: CertificateApproval(a),
+    "CertificateSigning": lambda _, a: CertificateSigning(a),
+    "CertificateSubjectRestriction": lambda _p, _a: CertificateSubjectRestriction(),
 }
 DEFAULT_ON = tuple(_PLUGINS)
 
@@ -56,9 +65,6 @@ _ABSENT = frozenset(
         "AlwaysAdmit",
         "AlwaysDeny",
         "AlwaysPullImages",
-        "CertificateApproval",
-        "CertificateSigning",
-        "CertificateSubjectRestriction",
         "ClusterTrustBundleAttest",
         "DefaultIngressClass",
         "DefaultStorageClass",
@@ -113,7 +119,10 @@ def build(
     enable: Sequence[str] = (),
     disable: Sequence[str] = (),
 ) -> list[Plugin]:
-    """The plugins of an API server, in order, for `Chain`. The RBAC escalation check comes last
-    and cannot be disabled. Raises: PluginError."""
-    made: list[Plugin] = [_PLUGINS[name](parts) for name in enabled(enable, disable)]
-    return [*made, EscalationCheck(authorizer)]
+    """The plugins of an API server, in order, for `Chain`. Who asks for a certificate is
+    written first, the RBAC escalation check comes last; neither can be disabled.
+
+    Raises: PluginError.
+    """
+    made = [_PLUGINS[name](parts, authorizer) for name in enabled(enable, disable)]
+    return [CertificateRequester(), *made, EscalationCheck(authorizer)]

@@ -14,6 +14,7 @@ from apiserver.admission.interface import Attributes
 from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.authentication import service_account_tokens, static_tokens
 from apiserver.authentication.authenticator import Authenticator
+from apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from apiserver.authentication.certificates import CertificateUsers
 from apiserver.authentication.interface import TokenAuthenticator
 from apiserver.authentication.reviews import SelfSubjectReviews, TokenReviews
@@ -45,6 +46,7 @@ class AuthenticationConfig:
     """
 
     token_auth_file: str = ""
+    bootstrap_tokens: bool = False
     service_account_signing_key_file: str = ""
     service_account_key_files: tuple[str, ...] = ()
     service_account_issuer: str = DEFAULT_ISSUER
@@ -67,6 +69,8 @@ def build_authenticator(
     if keys := _public_keys(config):
         issuers = [config.service_account_issuer]
         tokens.append(ServiceAccountTokens(keys, issuers, lister, clock))
+    if config.bootstrap_tokens:
+        tokens.append(BootstrapTokens(lister, clock))
     return Authenticator(
         CertificateUsers(clock), tokens, config.audiences, anonymous=config.anonymous_auth
     )

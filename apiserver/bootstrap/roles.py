@@ -123,6 +123,12 @@ _NAMESPACED: Sequence[tuple[str, str, tuple[str, ...], tuple[Subject, ...]]] = (
         ("delete get list watch; core; secrets", _EVENTS),
         (_account("token-cleaner"),),
     ),
+    (  # where the nodes' Pod networks are: all that a kubelet may know of other nodes
+        "kube-system",
+        "podpath:pod-routes",
+        ("get list watch; core; configmaps; podpath-pod-routes",),
+        (_group(users.NODES),),
+    ),
     (
         "kube-public",
         "system:controller:bootstrap-signer",
@@ -142,6 +148,20 @@ _BINDING_NAMES = {
 _OWN_PREFIX = "podpath:"
 _OWN_CONTROLLERS = "podpath:controllers"
 _OWN_KUBELET_CLIENT = "podpath:kubelet-api-admin"
+
+BOOTSTRAPPERS = "system:bootstrappers:podpath:default-node-token"
+"""The group of the tokens that nodes join with; each of upstream's installers has its own."""
+_CSR = "system:certificates.k8s.io:certificatesigningrequests"
+# name -> (role, subject): how nodes join and renew their certificates
+_JOINING = {
+    "podpath:node-bootstrapper": ("system:node-bootstrapper", _group(BOOTSTRAPPERS)),
+    "podpath:node-autoapprove-bootstrap": (f"{_CSR}:nodeclient", _group(BOOTSTRAPPERS)),
+    "podpath:node-autoapprove-rotation": (f"{_CSR}:selfnodeclient", _group(users.NODES)),
+    "podpath:controllers:kubelet-serving-approver": (
+        "system:certificates.k8s.io:kubelet-serving-approver",
+        _CONTROLLERS,
+    ),
+}
 
 
 def parse_rule(text: str) -> PolicyRule:
@@ -194,6 +214,8 @@ def cluster_role_bindings() -> Iterator[ClusterRoleBinding]:
         account = role.removeprefix("system:controller:")
         yield _cluster_binding(role, role, (_account(account),))
         yield _cluster_binding(f"{_OWN_CONTROLLERS}:{account}", role, (_CONTROLLERS,))
+    for name, (role, subject) in _JOINING.items():
+        yield _cluster_binding(name, role, (subject,))
     client = (_user(KUBELET_CLIENT_USER),)
     yield _cluster_binding(_OWN_KUBELET_CLIENT, "system:kubelet-api-admin", client)
 

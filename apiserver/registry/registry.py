@@ -7,6 +7,7 @@ from typing import Any
 
 from apiserver.caches import Caches
 from apiserver.registry.batch.job import JobStrategy
+from apiserver.registry.certificates.certificatesigningrequest import CsrStrategy
 from apiserver.registry.core import event
 from apiserver.registry.core.namespace import NamespaceFinalizeStrategy, NamespaceStrategy
 from apiserver.registry.core.pod import PodStrategy
@@ -112,6 +113,8 @@ class Registry:
     def _strategy(self, resource: Resource[Any]) -> Strategy:
         if resource is scheme.SERVICES:
             return self._services
+        if resource is scheme.CERTIFICATESIGNINGREQUESTS:
+            return CsrStrategy(resource, self._clock)
         special = {
             scheme.PODS: PodStrategy,
             scheme.NAMESPACES: NamespaceStrategy,
@@ -140,8 +143,8 @@ def _updates(resource: Resource[Any], strategy: Strategy) -> dict[str, Strategy]
         updates["status"] = status(strategy)
     if "scale" in resource.subresources:
         updates["scale"] = strategy
-    if "approval" in resource.subresources:
-        updates["approval"] = StatusStrategy(strategy)
+    if isinstance(strategy, CsrStrategy):
+        updates |= strategy.updates()
     if resource is scheme.NAMESPACES:
         updates["finalize"] = NamespaceFinalizeStrategy(strategy)
     return updates

@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from apiserver.validation import (
+    certificates,
     cluster,
     core,
     jobs,
@@ -61,6 +62,7 @@ _CREATE: dict[tuple[str, str], Rules] = {
     ("autoscaling", "HorizontalPodAutoscaler"): cluster.validate_autoscaler,
     ("batch", "CronJob"): jobs.validate_cron_job,
     ("batch", "Job"): jobs.validate_job,
+    ("certificates.k8s.io", "CertificateSigningRequest"): certificates.validate_request,
     ("coordination.k8s.io", "Lease"): cluster.validate_lease,
     ("events.k8s.io", "Event"): cluster.validate_event,
     ("policy", "PodDisruptionBudget"): cluster.validate_disruption_budget,

@@ -4,6 +4,7 @@ Concurrent creates, status updates and bindings become batch calls when there is
 (`batcher.py`); a call alone is never delayed.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -61,9 +62,16 @@ class GrpcClient:
     def __init__(
         self, config: KubeConfig, *, coalesce: bool = True, field_manager: str = ""
     ) -> None:
-        self._config = config
         self._write = api.WriteOptions(field_manager=field_manager)
         self._coalesce = coalesce
+        self._watching: set[Any] = set()
+        self._open(config)
+        self._creates: Batcher[Item, Any] = Batcher(self._create_one, self._create_items)
+        self._statuses: Batcher[Item, Any] = Batcher(self._status_one, self._status_items)
+        self._binds: Batcher[Binding, None] = Batcher(self._bind_one, self.bind_many)
+
+    def _open(self, config: KubeConfig) -> None:
+        self._config = config
         self._channel = open_channel(config)
         unknown = Unknown.FromString
         self._get = self._call("Get", unknown)
@@ -82,9 +90,6 @@ class GrpcClient:
             request_serializer=serialize,
             response_deserializer=api.WatchResponse.FromString,
         )
-        self._creates: Batcher[Item, Any] = Batcher(self._create_one, self._create_items)
-        self._statuses: Batcher[Item, Any] = Batcher(self._status_one, self._status_items)
-        self._binds: Batcher[Binding, None] = Batcher(self._bind_one, self.bind_many)
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,6 +105,16 @@ class GrpcClient:
     async def close(self) -> None:
         """Ends the connection and what is under way on it."""
         await self._channel.close(None)
+
+    async def reconnect(self, config: KubeConfig) -> None:
+        """Goes on with other credentials. Calls under way finish; watches end, as if the server
+        had ended them, and their watchers start them again."""
+        old, watching = self._channel, tuple(self._watching)
+        self._open(config)
+        for call in watching:
+            self._watching.discard(call)
+            call.cancel()
+        await old.close(CALL_TIMEOUT_S)
 
     # Reader
 
@@ -155,6 +170,7 @@ class GrpcClient:
             allow_bookmarks=True,
         )
         call = self._watch(request, metadata=self._metadata())
+        self._watching.add(call)
         try:
             async for response in call:
                 yield [
@@ -163,7 +179,13 @@ class GrpcClient:
                 ]
         except grpc.aio.AioRpcError as error:
             raise grpc_status.decode(error) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if call in self._watching or (task is not None and task.cancelling()):
+                raise
+            # Ended by `reconnect`.
         finally:
+            self._watching.discard(call)
             call.cancel()
 
     # Writer

@@ -42,7 +42,9 @@ def open_channel(config: KubeConfig) -> grpc.aio.Channel:
     options = list(_OPTIONS)
     if config.tls_server_name:
         options.append(("grpc.ssl_target_name_override", config.tls_server_name))  # type: ignore[arg-type]
-    return grpc.aio.secure_channel(config.grpc_address, credentials, options=options)
+    address = config.grpc_address if config.cert else config.grpc_token_address
+    address = address or config.grpc_address
+    return grpc.aio.secure_channel(address, credentials, options=options)
 
 
 def serialize(message: Message) -> bytes:

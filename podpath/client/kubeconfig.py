@@ -1,8 +1,8 @@
 """Reading and writing kubeconfig files, with podpath's gRPC door as a cluster extension.
 
 The HTTPS door is the cluster's `server`; the gRPC door is the extension `podpath.io/grpc` of the
-cluster entry: `extension: {server: "127.0.0.1:PORT"}`. kubectl ignores extensions, so one file
-serves both.
+cluster entry: `extension: {server: "127.0.0.1:PORT"}`, and `tokenServer` where clients without a
+certificate are let in. kubectl ignores extensions, so one file serves both.
 
 Source: k8s.io/client-go tools/clientcmd (api/v1/types.go, client_config.go, loader.go).
 """
@@ -31,6 +31,7 @@ class KubeConfig:
 
     server: str
     grpc_address: str = ""
+    grpc_token_address: str = ""
     ca: bytes = b""
     cert: bytes = b""
     key: bytes = b""
@@ -80,7 +81,8 @@ def load(path: str | Path, context: str = "") -> KubeConfig:
     token_file = str(user.get("tokenFile") or "")
     return KubeConfig(
         server=_text(cluster, path, f"{where_cluster}.server", "server"),
-        grpc_address=_grpc_address(cluster, path, where_cluster),
+        grpc_address=_grpc_address(cluster, path, where_cluster, "server"),
+        grpc_token_address=_grpc_address(cluster, path, where_cluster, "tokenServer"),
         ca=_pem(cluster, path, where_cluster, "certificate-authority"),
         cert=cert,
         key=key,
@@ -104,8 +106,10 @@ def to_document(config: KubeConfig, name: str) -> dict[str, Any]:
     if config.insecure_skip_tls_verify:
         cluster["insecure-skip-tls-verify"] = True
     if config.grpc_address:
-        extension = {"name": GRPC_EXTENSION, "extension": {"server": config.grpc_address}}
-        cluster["extensions"] = [extension]
+        addresses = {"server": config.grpc_address}
+        if config.grpc_token_address:
+            addresses["tokenServer"] = config.grpc_token_address
+        cluster["extensions"] = [{"name": GRPC_EXTENSION, "extension": addresses}]
     user: dict[str, Any] = {}
     if config.cert:
         user["client-certificate-data"] = _base64(config.cert)
@@ -225,14 +229,14 @@ def _pem(entry: Mapping[str, Any], path: Path, where: str, field: str) -> bytes:
         raise KubeConfigError(f"{path}: {where}.{field}: {file}: {error.strerror}") from None
 
 
-def _grpc_address(cluster: Mapping[str, Any], path: Path, where: str) -> str:
+def _grpc_address(cluster: Mapping[str, Any], path: Path, where: str, field: str) -> str:
     for extension in _list(cluster, path, "extensions"):
         if extension.get("name") != GRPC_EXTENSION:
             continue
         body = extension.get("extension")
-        server = body.get("server") if isinstance(body, dict) else None
-        if not isinstance(server, str) or not server:
-            raise KubeConfigError(f"{path}: {where}.extensions[{GRPC_EXTENSION}].server: missing")
+        server = body.get(field, "") if isinstance(body, dict) else None
+        if not isinstance(server, str) or (not server and field == "server"):
+            raise KubeConfigError(f"{path}: {where}.extensions[{GRPC_EXTENSION}].{field}: missing")
         return server
     return ""
 

@@ -98,7 +98,9 @@ class NerdctlBackend(NerdctlImages):
         )
         self._sandbox_image = options["sandbox_image"]
         self._network = PodNetwork(state_dir, options["cni_path"], options["bridge"])
-        self._network.set_cidr(options["pod_cidr"])
+        self._network.inside = options.get("non_masquerade_cidr", "")
+        if options["pod_cidr"]:
+            self._network.set_cidr(options["pod_cidr"])
         self._sandboxes = nerdctl_sandboxes.SandboxDirectories(state_dir, self._network)
         self._facts = node_facts.read()
         self._running: dict[str, Running] = {}

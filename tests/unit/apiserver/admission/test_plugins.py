@@ -498,6 +498,9 @@ def test_enabled_plugins_keep_upstreams_order(enable, disable, missing):
         "Priority",
         "DefaultTolerationSeconds",
         "RuntimeClass",
+        "CertificateApproval",
+        "CertificateSigning",
+        "CertificateSubjectRestriction",
     )
 
 
@@ -519,4 +522,4 @@ def test_the_escalation_check_is_always_on():
     lister = FakeLister()
     parts = plugins.Parts(lister, FakeClock(), random.Random(1))
     made = plugins.build(ClusterAuthorizer(lister, lister), parts, (), plugins.DEFAULT_ON)
-    assert [plugin.name for plugin in made] == ["RBACEscalationCheck"]
+    assert [plugin.name for plugin in made] == ["CertificateRequester", "RBACEscalationCheck"]
