@@ -102,6 +102,7 @@ class Kubelet:
         self.events = PodEvents(shared.recorder)
         self.runtime_state = RuntimeState(runtime, clock, tuning.runtime_check_s)
         self._usage = usage
+        self._offered: tuple[core.Node, NodeOffer] | None = None
         self._facts = replace(facts, name=identity.name, host_ips=identity.addresses)
         self.pleg = Pleg(runtime, clock, self._runtime_changed)
         self.results = Results(self._runtime_changed)
@@ -230,7 +231,10 @@ class Kubelet:
     def _offer(self) -> NodeOffer:
         node = self.node_status.node
         assert node is not None, "Pods come after the registration"
-        return NodeOffer(self.name, allocatable_of(node), node.metadata.labels)
+        if self._offered is None or self._offered[0] is not node:
+            offer = NodeOffer(self.name, allocatable_of(node), dict(node.metadata.labels))
+            self._offered = (node, offer)
+        return self._offered[1]
 
     async def _health(self) -> NodeHealth:
         problems = [p for p in (*self.runtime_state.problems, self.pleg.problem()) if p]

@@ -3,10 +3,9 @@
 Source: pkg/kubelet/lifecycle/predicate.go, handlers.go, pkg/kubelet/preemption.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kubelet.pod_resources import pod_requests
 from kubelet.pod_status import Verdict
 from podpath.api import quantity
 from protos.k8s import core_v1_pb2 as core
@@ -31,8 +30,15 @@ def allocatable_of(node: core.Node) -> dict[str, int]:
     }
 
 
-def admit(pod: core.Pod, others: Iterable[core.Pod], offer: NodeOffer) -> Verdict | None:
-    """The verdict that rejects the Pod, or None when it fits."""
+Requests = Mapping[str, int]
+"""As `pod_requests` gives them."""
+
+
+def admit(
+    pod: core.Pod, requests: Requests, others: Sequence[Requests], offer: NodeOffer
+) -> Verdict | None:
+    """The verdict that rejects the Pod, or None when it fits. `others` are the requests of the
+    Pods that the node runs already."""
     if pod.spec.os.name not in ("", "linux"):
         return Verdict(
             "PodOSNotSupported",
@@ -41,19 +47,19 @@ def admit(pod: core.Pod, others: Iterable[core.Pod], offer: NodeOffer) -> Verdic
     for key, value in pod.spec.nodeSelector.items():
         if offer.labels.get(key) != value:
             return Verdict("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed")
-    return _fits(pod, list(others), offer)
+    return _fits(requests, others, offer)
 
 
-def _fits(pod: core.Pod, others: list[core.Pod], offer: NodeOffer) -> Verdict | None:
+def _fits(requests: Requests, others: Sequence[Requests], offer: NodeOffer) -> Verdict | None:
     limit = offer.allocatable.get("pods", 0)
     if len(others) + 1 > limit:
         return _out_of("pods", 1, len(others), limit)
-    wanted = {name: amount for name, amount in pod_requests(pod).items() if amount > 0}
+    wanted = {name: amount for name, amount in requests.items() if amount > 0}
     if not wanted:
         return None
     used: dict[str, int] = {}
     for other in others:
-        for name, amount in pod_requests(other).items():
+        for name, amount in other.items():
             used[name] = used.get(name, 0) + amount
     for name, amount in wanted.items():
         if name not in offer.allocatable and name != "cpu" and name != "memory":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from kubelet.container_statuses import StartFailure
+from kubelet.pod_resources import pod_requests
 from kubelet.pod_status import Verdict
 from kubelet.runtime_status import CREATED, EXITED, RuntimePodStatus
 from protos.cri import runtime_v1_pb2 as cri
@@ -65,6 +66,15 @@ class PodRecord:
     # While > 0 a call to the runtime must not be cut in the middle.
     critical: int = 0
     interrupted: bool = False
+
+    _requests: Mapping[str, int] | None = None
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """What the Pod asks of the node; it does not change while the Pod is here."""
+        if self._requests is None:
+            self._requests = pod_requests(self.pod)
+        return self._requests
 
     @property
     def uid(self) -> str:

@@ -72,10 +72,10 @@ class PodWorkers:
         """All Pods that have a worker."""
         return [worker.record.pod for worker in self._workers.values()]
 
-    def active(self) -> list[core.Pod]:
+    def active(self) -> list[PodRecord]:
         """Those that use the node's resources: admitted and not ended."""
         return [
-            w.record.pod
+            w.record
             for w in self._workers.values()
             if w.record.admitted and w.record.state is not PodState.TERMINATED
         ]

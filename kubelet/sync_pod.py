@@ -69,7 +69,7 @@ class PodSync:
         parts: SyncParts,
         *,
         offer: Callable[[], NodeOffer],
-        active: Callable[[], Iterable[core.Pod]],
+        active: Callable[[], Iterable[PodRecord]],
         services: Callable[[], tuple[core.Service, ...]],
         start_probes: Callable[[core.Pod], None],
         runtime_name: Callable[[], str],
@@ -191,10 +191,10 @@ class PodSync:
         self._parts.statuses.finish(record.pod, api_status)
 
     def _admit(self, record: PodRecord) -> bool:
-        others = [p for p in self._active() if p.metadata.uid != record.uid]
+        others = [other.requests for other in self._active() if other is not record]
         running = bool(self._parts.pleg.get(record.uid).containers)
         # What runs already was admitted before a restart of the kubelet.
-        verdict = None if running else admit(record.pod, others, self._offer())
+        verdict = None if running else admit(record.pod, record.requests, others, self._offer())
         if verdict is None:
             record.admitted = True
             return True

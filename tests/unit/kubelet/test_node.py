@@ -12,6 +12,7 @@ from kubelet.node_object import (
     set_status,
 )
 from kubelet.pod_admission import NodeOffer, admit
+from kubelet.pod_resources import pod_requests
 from kubelet.server_auth import attributes_of, caller_of
 from protos.k8s import core_v1_pb2 as core
 from tests.support.kubelet_objects import pod_of
@@ -93,16 +94,16 @@ def asking(cpu):
     ],
 )
 def test_admission(pod, others, reason):
-    verdict = admit(pod, others, OFFER)
+    verdict = admit(pod, pod_requests(pod), [pod_requests(other) for other in others], OFFER)
     assert (verdict.reason if verdict else None) == reason
 
 
 def test_admission_by_node_selector():
     pod = pod_of("a")
     pod.spec.nodeSelector["disk"] = "ssd"
-    assert admit(pod, [], OFFER) is None
+    assert admit(pod, {}, [], OFFER) is None
     pod.spec.nodeSelector["disk"] = "hdd"
-    assert admit(pod, [], OFFER).reason == "NodeAffinity"
+    assert admit(pod, {}, [], OFFER).reason == "NodeAffinity"
 
 
 def test_caller_is_the_certificates_subject():
