@@ -169,13 +169,11 @@ def sandbox_config(pod: core.Pod, attempt: int, node: NodeFacts) -> cri.PodSandb
         ),
         log_directory=pod_log_directory(node.pod_logs_dir, pod),
         dns_config=dns_config(pod, node.dns),
+        labels=dict(meta.labels) | _pod_labels(pod),
+        annotations=dict(meta.annotations) | {CONFIG_SOURCE: "api"},
     )
     if not pod.spec.hostNetwork:
         config.hostname = hostname_of(pod, node.dns.cluster_domain)
-    config.labels.update(meta.labels)
-    config.labels.update(_pod_labels(pod))
-    config.annotations.update(meta.annotations)
-    config.annotations[CONFIG_SOURCE] = "api"
     for container in (*pod.spec.initContainers, *pod.spec.containers):
         for port in container.ports:
             if port.hostPort:
@@ -269,10 +267,9 @@ def container_config(pod: core.Pod, given: ContainerInput, node: NodeFacts) -> c
         stdin=container.stdin,
         stdin_once=container.stdinOnce,
         tty=container.tty,
+        labels=_pod_labels(pod) | {names.CONTAINER_NAME_LABEL: container.name},
+        annotations=_container_annotations(pod, container, given.attempt),
     )
-    config.labels.update(_pod_labels(pod))
-    config.labels[names.CONTAINER_NAME_LABEL] = container.name
-    config.annotations.update(_container_annotations(pod, container, given.attempt))
     qos = qos_class(pod)
     config.linux.resources.CopyFrom(container_resources(pod, container, qos, node.memory_capacity))
     _container_security(pod, given, node, config.linux.security_context)
