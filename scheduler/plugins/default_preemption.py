@@ -8,7 +8,7 @@ pkg/scheduler/framework/preemption/preemption.go.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from podpath.api import scheme, selectors
@@ -82,12 +82,7 @@ class DefaultPreemption:
             return PostFilterResult(None, f"preemption: {refusal}")
         # 2.
         nodes = self._handle.cluster.nodes()
-        potential = [
-            node
-            for node in nodes
-            if (status := by_node.get(node.name, absent)) is not None
-            and status.code is Code.UNSCHEDULABLE
-        ]
+        potential = _potential(nodes, by_node, absent)
         # 3.
         candidates, statuses = self._dry_run(state, pod, potential)
         if not candidates:
@@ -117,14 +112,14 @@ class DefaultPreemption:
 
     def _dry_run(
         self, state: CycleState, pod: PodInfo, potential: Sequence[NodeInfo]
-    ) -> tuple[list[Candidate], dict[str, Status]]:
+    ) -> tuple[list[Candidate], Mapping[str, Status]]:
         """Tries nodes from a random one on, until there are enough candidates."""
         statuses: dict[str, Status] = {}
         if not potential:
             return [], statuses
         lowest = self._handle.cluster.lowest_priority()
         if lowest is None or lowest >= pod.priority:
-            return [], dict.fromkeys((node.name for node in potential), _NO_VICTIMS)
+            return [], SameForAll(potential, _NO_VICTIMS)
         wanted = self.candidates_wanted(len(potential))
         budgets = self._handle.listers.list(scheme.PODDISRUPTIONBUDGETS)
         harmless: list[Candidate] = []
@@ -181,6 +176,42 @@ class DefaultPreemption:
                 violations += group is protected
         victims.sort(key=lambda other: importance(other, now))
         return Candidate(node.name, tuple(victims), violations)
+
+
+def _potential(
+    nodes: Sequence[NodeInfo], by_node: Mapping[str, Status], absent: Status | None
+) -> Sequence[NodeInfo]:
+    """The nodes where evictions could help."""
+    known = getattr(by_node, "with_code", None)
+    if known is not None:
+        found: Sequence[NodeInfo] = known(Code.UNSCHEDULABLE)
+        return found
+    return [
+        node
+        for node in nodes
+        if (status := by_node.get(node.name, absent)) is not None
+        and status.code is Code.UNSCHEDULABLE
+    ]
+
+
+class SameForAll(Mapping[str, Status]):
+    """One status for many nodes."""
+
+    def __init__(self, nodes: Sequence[NodeInfo], status: Status) -> None:
+        self._nodes = nodes
+        self._status = status
+
+    def __getitem__(self, name: str) -> Status:
+        return self._status
+
+    def __iter__(self) -> Iterator[str]:
+        return (node.name for node in self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def tally(self) -> dict[str, int]:
+        return dict.fromkeys(self._status.reasons, len(self._nodes))
 
 
 def importance(pod: PodInfo, now: float) -> tuple[int, float]:

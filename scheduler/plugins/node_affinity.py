@@ -51,6 +51,7 @@ class NodeAffinity:
 
     def __init__(self, added: NodeAffinityMessage | None = None) -> None:
         self._added = added or NodeAffinityMessage()
+        self.has_added_preferred = bool(self._added.preferredDuringSchedulingIgnoredDuringExecution)
         self._has_added = self._added.HasField("requiredDuringSchedulingIgnoredDuringExecution")
 
     def events_to_register(self) -> Sequence[Registration]:

@@ -92,6 +92,21 @@ class NodeResourcesFit:
             return unresolvable(self.name, *reasons)
         return unschedulable(self.name, *reasons)
 
+    def ignores(self, name: str) -> bool:
+        """An extended resource that an extender takes care of."""
+        return _is_extended(name) and _is_ignored(name, self._ignored, self._ignored_groups)
+
+    def fits_easily(self, pod: PodInfo, node: NodeInfo) -> bool:
+        """A quick yes for the common case; False means: ask `filter`."""
+        asked, used, most = pod.request, node.requested, node.allocatable
+        return (
+            len(node.pods) < node.allowed_pods
+            and asked.milli_cpu <= most.milli_cpu - used.milli_cpu
+            and asked.memory <= most.memory - used.memory
+            and not asked.ephemeral_storage
+            and not asked.scalars
+        )
+
     def pre_score(self, _state: CycleState, _pod: PodInfo, _nodes: Sequence[NodeInfo]) -> Status:
         return SUCCESS
 
