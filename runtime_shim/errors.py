@@ -20,10 +20,17 @@ class Code(IntEnum):
     UNAVAILABLE = 14
 
 
+MAX_MESSAGE_CHARACTERS = 1500
+"""Messages quote what was asked for; gRPC carries them in headers, which are limited to 8 KiB."""
+
+
 class CriError(Exception):
     """A CRI call's failure: what went wrong, with which object, and what was expected."""
 
     def __init__(self, code: Code, message: str) -> None:
+        if len(message) > MAX_MESSAGE_CHARACTERS:
+            half = MAX_MESSAGE_CHARACTERS // 2
+            message = f"{message[:half]} ... {message[-half:]}"
         super().__init__(message)
         self.code = code
         self.message = message

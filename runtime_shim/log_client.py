@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ class LogClient:
         self._known = known
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._lock = asyncio.Lock()
+        self._pid = 0
 
     async def add(self, container: LoggedContainer) -> None:
         """Begins to read. The container's FIFOs exist. Raises: CriError."""
@@ -72,6 +72,12 @@ class LogClient:
             writer.close()
             raise
         return AttachedProcess(reader, writer)
+
+    def close(self) -> None:
+        """Lets go of the daemon; it goes on."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
 
     async def keep(self) -> None:
         """Starts the daemon if there is none, and again whenever it dies, until cancelled."""
@@ -117,15 +123,22 @@ class LogClient:
 
     def _spawn(self) -> None:
         """In a session of its own: it outlives this process."""
-        with open(self._directory / "logd.log", "ab") as log:
-            subprocess.Popen(
-                [sys.executable, "-ISE", log_daemon.__file__, str(self._directory)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={"PATH": os.defpath},
-            )
+        if self._pid:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, os.WNOHANG)  # the one before, if it is dead
+        log = str(self._directory / "logd.log")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-ISE", log_daemon.__file__, str(self._directory)],
+            {"PATH": os.defpath},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, flags, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
 
 
 class AttachedProcess:

@@ -169,9 +169,12 @@ class NerdctlBackend(NerdctlImages):
 
     async def run(self) -> None:
         """The log daemon is kept alive; exits are told."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._logs.keep(), name="log-daemon")
-            tasks.create_task(self._tell_exits(), name="exits")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._logs.keep(), name="log-daemon")
+                tasks.create_task(self._tell_exits(), name="exits")
+        finally:
+            self._logs.close()
 
     async def remove_node(self) -> None:
         """Removes the node's bridge and its rules (teardown.NodeRemover)."""

@@ -5,6 +5,7 @@ Upstream's remotecommand and port-forward use binary messages only.
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import os
 import struct
@@ -113,6 +114,10 @@ class WebSocket:
             await self._writer.drain()
         except ConnectionError:
             pass
+        if self._client:  # a server's connection belongs to whoever accepted it
+            self._writer.close()
+            with contextlib.suppress(ConnectionError):
+                await self._writer.wait_closed()
 
     # -- ByteStream ------------------------------------------------------------------------------
 
@@ -220,6 +225,7 @@ async def connect_websocket(
     answered = {k.strip().lower(): v.strip() for k, _, v in (f.partition(":") for f in fields)}
     if " 101 " not in status + " " or answered.get("sec-websocket-accept") != _accept_key(key):
         writer.close()
+        await writer.wait_closed()
         raise WebSocketError(f"refused: {status}")
     protocol = answered.get("sec-websocket-protocol", "")
     return WebSocket(reader, writer, client=True, protocol=protocol)
