@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from runtime_shim.errors import Code, CriError
 
@@ -93,3 +95,18 @@ def _words(argv: Sequence[str]) -> str:
     """The program and its command, without flags (which may be long or private)."""
     words = [word for word in argv[1:] if not word.startswith("-")]
     return " ".join([os.path.basename(argv[0]), *words[:1]])
+
+
+def json_entries(text: bytes) -> list[Any]:
+    """The elements of every JSON array in `text`, one array after another.
+
+    nerdctl prints one array for each thing that it was asked to inspect. Raises: ValueError.
+    """
+    decoder = json.JSONDecoder()
+    rest = text.decode()
+    entries: list[Any] = []
+    while rest := rest.lstrip():
+        found, end = decoder.raw_decode(rest)
+        entries += found or []
+        rest = rest[end:]
+    return entries

@@ -549,10 +549,9 @@ class NerdctlBackend(NerdctlImages):
             return []
         finished = await command.run(nerdctl_argv.inspect(self._settings, container_ids))
         try:
-            entries: list[dict[str, Any]] = json.loads(finished.stdout or b"[]") or []
+            return command.json_entries(finished.stdout)
         except ValueError as error:
             raise CriError(Code.UNKNOWN, f"nerdctl inspect: {finished.complaint()}") from error
-        return entries
 
     def _now_ns(self) -> int:
         since = self._clock.now() - _EPOCH

@@ -135,7 +135,7 @@ class NerdctlImages:
                 finished = await command.run(
                     nerdctl_argv.inspect_images(self._settings, [familiar(n) for n in names])
                 )
-                entries = json.loads(finished.stdout or b"[]")
+                entries = command.json_entries(finished.stdout)
             self._by_id, self._by_name = index(entries)
             self._fresh_until = now + MAX_AGE_S
 

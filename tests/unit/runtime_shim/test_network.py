@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from protos.cri import runtime_v1_pb2 as cri
-from runtime_shim import network
+from runtime_shim import command, network
 from runtime_shim.backends.nerdctl import signal_number
 from runtime_shim.backends.nerdctl_images import docker_config, index, pull_error
 from runtime_shim.errors import Code
@@ -102,3 +102,8 @@ def test_names_of_one_image_are_gathered() -> None:
 
 def test_capabilities_of_the_node() -> None:
     assert capabilities("Name:\tx\nCapBnd:\t0000000000000021\n") == ("CHOWN", "KILL")
+
+
+def test_arrays_one_after_another_are_one_list() -> None:
+    assert command.json_entries(b'[{"a": 1}]\n[{"b": 2}, 3]\n[]\n') == [{"a": 1}, {"b": 2}, 3]
+    assert command.json_entries(b"") == []
