@@ -19,6 +19,7 @@ from scheduler.extender import HttpExtender
 from scheduler.framework.runtime import Framework
 from scheduler.schedule_one import SchedulingAlgorithm
 from scheduler.scheduler import Scheduler
+from scheduler.vectorised.algorithm import VectorisedAlgorithm
 
 
 async def run(settings: Config, configuration: Configuration) -> None:
@@ -44,8 +45,11 @@ async def run(settings: Config, configuration: Configuration) -> None:
             clock=clock,
             rng=rng,
             recorder=recorder,
-            algorithms=lambda framework, _cache: SchedulingAlgorithm(
-                rng, percentage(framework), extenders
+            algorithms=lambda framework, cache, listers: VectorisedAlgorithm(
+                framework,
+                cache,
+                listers,
+                SchedulingAlgorithm(rng, percentage(framework), extenders),
             ),
         )
         ready = lambda: scheduler.has_synced  # noqa: E731

@@ -22,7 +22,7 @@ from scheduler.event_handlers import POD_SELECTOR, EventHandlers
 from scheduler.framework.handle import Handle
 from scheduler.framework.runtime import Framework, PluginError
 from scheduler.framework.status import Code, FitError
-from scheduler.listers import RESOURCES, StoreListers
+from scheduler.listers import RESOURCES, Listers, StoreListers
 from scheduler.nominator import Nominator
 from scheduler.pod_info import PodInfo
 from scheduler.pod_status import Condition, StatusWriter
@@ -38,7 +38,7 @@ DECISIONS_AT_ONCE = 64
 Frameworks = Callable[[Handle], Mapping[str, Framework]]
 """Builds the profiles over what the scheduler sees; by schedulerName."""
 
-Algorithms = Callable[[Framework, Cache], Algorithm]
+Algorithms = Callable[[Framework, Cache, Listers], Algorithm]
 
 
 class Scheduler:
@@ -72,10 +72,13 @@ class Scheduler:
         )
         self.frameworks = frameworks(self.handle)
         make = algorithms or (
-            lambda _framework, _cache: SchedulingAlgorithm(rng, config.percentage_of_nodes_to_score)
+            lambda _framework, _cache, _listers: SchedulingAlgorithm(
+                rng, config.percentage_of_nodes_to_score
+            )
         )
         self._algorithms = {
-            name: make(framework, self.cache) for name, framework in self.frameworks.items()
+            name: make(framework, self.cache, self.handle.listers)
+            for name, framework in self.frameworks.items()
         }
         self._registrations = {n: f.registrations() for n, f in self.frameworks.items()}
         any_framework = next(iter(self.frameworks.values()))
