@@ -1,0 +1,232 @@
+"""kill -9 of the shim at random moments of random lives: all is found again, nothing orphaned."""
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from podpath.component_base import image_tar
+from protos.cri import runtime_v1_pb2 as cri
+from tests.support import containerd
+from tests.support.shims import Cri, ShimProcess, container_config, sandbox_config
+
+pytestmark = pytest.mark.e2e
+
+SEED = int(os.environ.get("SEED", "7"))
+EXIT_CODE = 42
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[containerd.Containerd]:
+    if problem := containerd.available():
+        pytest.skip(problem)
+    with containerd.running(tmp_path_factory.mktemp("engine") / "containerd") as running:
+        for image in (image_tar.BUSYBOX_IMAGE, image_tar.PAUSE_IMAGE):
+            running.load("kill", image)
+        yield running
+
+
+@pytest.fixture
+def shim(engine: containerd.Containerd, tmp_path: Path) -> Iterator[ShimProcess]:
+    process = ShimProcess(
+        tmp_path,
+        [
+            f"--containerd-address={engine.address}",
+            "--containerd-namespace=kill",
+            "--pod-cidr=10.183.0.0/24",
+        ],
+    )
+    process.start()
+    try:
+        yield process
+    finally:
+        process.teardown()
+
+
+async def life(client: Cri, number: int, dice: random.Random) -> None:
+    """A Pod's life as a kubelet drives it, until the shim is killed under it."""
+    shared = dice.random() < 0.2
+    sandbox = sandbox_config(f"pod-{number}", pid=cri.POD if shared else cri.CONTAINER)
+    config = container_config(
+        "main", "sh", "-c", dice.choice((f"exit {EXIT_CODE}", "sleep 1000", "sleep 0.3; exit 42"))
+    )
+    with contextlib.suppress(grpc.aio.AioRpcError):
+        sandbox_id, container_id = await client.running(sandbox, config)
+        await asyncio.sleep(dice.random() * 0.3)
+        if dice.random() < 0.6:
+            await client.stop(container_id)
+            await client.remove(container_id)
+        if dice.random() < 0.6:
+            await client.stop_sandbox(sandbox_id)
+            await client.remove_sandbox(sandbox_id)
+
+
+async def check(client: Cri, shim: ShimProcess, engine: containerd.Containerd) -> None:
+    """Every container is known in its right state, and nothing else exists."""
+    containers = {c.id: c for c in await client.containers()}
+    sandboxes = {s.id for s in await client.sandboxes()}
+    listed = engine.nerdctl("kill", "ps", "--all", "--quiet", "--no-trunc").split()
+    pauses = engine.nerdctl(
+        "kill", "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=podpath.io/role=pause"
+    ).split()
+    assert set(listed) - set(pauses) == containers.keys()
+    for container in containers.values():
+        assert container.pod_sandbox_id in sandboxes
+        state = engine.nerdctl(
+            "kill", "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container.id
+        ).split()
+        if container.state == cri.CONTAINER_EXITED:
+            told = (await client.status(container.id)).exit_code
+            assert (state[0], int(state[1])) == ("exited", told) or told in (128, 255)
+        else:
+            expected = "running" if container.state == cri.CONTAINER_RUNNING else "created"
+            assert state[0] == expected
+    directory = shim.directory / "state"
+    assert set(os.listdir(directory / "sandboxes")) == sandboxes
+    assert set(os.listdir(directory / "containers")) == set(listed)
+    assert addresses(directory) == await known_addresses(client)
+
+
+def addresses(state: Path) -> set[str]:
+    """What the address plugin holds as given out."""
+    found = [p.name for p in state.glob("ipam/*/*") if p.name[0].isdigit()]
+    return set(found)
+
+
+async def known_addresses(client: Cri) -> set[str]:
+    statuses = [await client.sandbox_status(s.id) for s in await client.sandboxes()]
+    return {s.network.ip for s in statuses if s.network.ip}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("round_number", range(10))
+async def test_kill_at_a_random_moment(
+    shim: ShimProcess, engine: containerd.Containerd, round_number: int
+) -> None:
+    dice = random.Random(f"{SEED}/{round_number}")
+    print(f"SEED={SEED} round {round_number}")
+    for kill in range(4):
+        async with shim.client() as client:
+            lives = [
+                asyncio.ensure_future(life(client, kill * 5 + n, random.Random(dice.random())))
+                for n in range(5)
+            ]
+            await asyncio.sleep(dice.random() * 2.5)
+            shim.kill()
+            await asyncio.gather(*lives)
+        shim.start()
+        async with shim.client() as client:
+            await settle(client)
+            await check(client, shim, engine)
+    async with shim.client() as client:
+        await client.empty()
+        await check(client, shim, engine)
+
+
+async def settle(client: Cri) -> None:
+    """Waits until containers that end by themselves have ended."""
+    await asyncio.sleep(0.8)
+    await client.containers()
+
+
+async def test_exits_while_the_shim_is_dead_are_told_with_their_code(shim: ShimProcess) -> None:
+    async with shim.client() as client:
+        _, container_id = await client.running(
+            sandbox_config("late"),
+            container_config("main", "sh", "-c", f"sleep 1; exit {EXIT_CODE}"),
+        )
+        _, other_id = await client.running(sandbox_config("stays"), container_config("main"))
+    shim.kill()
+    await asyncio.sleep(1.5)
+    shim.start()
+    async with shim.client() as client:
+        status = await client.exited(container_id)
+        assert (status.exit_code, status.reason) == (EXIT_CODE, "Error")
+        assert (await client.status(other_id)).state == cri.CONTAINER_RUNNING
+        await client.stop(other_id)
+        assert (await client.exited(other_id)).exit_code == 137
+
+
+async def test_logging_goes_on_while_the_shim_is_dead(shim: ShimProcess, tmp_path: Path) -> None:
+    sandbox = sandbox_config("talks", log_directory=str(tmp_path / "logs"))
+    loop = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done"
+    async with shim.client() as client:
+        _, container_id = await client.running(sandbox, container_config("main", "sh", "-c", loop))
+    shim.kill()
+    await asyncio.sleep(1)
+    shim.start()
+    async with shim.client() as client:
+        await asyncio.sleep(0.3)
+        await client.stop(container_id)
+    lines = (tmp_path / "logs/main/0.log").read_text().splitlines()
+    numbers = [int(line.split(" ")[3]) for line in lines]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) > 20
+
+
+async def test_out_of_memory_is_the_reason(shim: ShimProcess) -> None:
+    config = container_config("main", "sh", "-c", "x=a; while :; do x=$x$x; done")
+    config.linux.resources.memory_limit_in_bytes = 16 << 20
+    async with shim.client() as client:
+        _, container_id = await client.running(sandbox_config("hungry"), config)
+        status = await client.exited(container_id)
+        assert (status.exit_code, status.reason) == (137, "OOMKilled")
+
+
+async def test_a_command_that_does_not_exist_fails_its_start(shim: ShimProcess) -> None:
+    sandbox = sandbox_config("mistyped")
+    async with shim.client() as client:
+        sandbox_id = await client.run_sandbox(sandbox)
+        container_id = await client.create(
+            sandbox_id, container_config("main", "no-such-program"), sandbox
+        )
+        with pytest.raises(grpc.aio.AioRpcError, match="no-such-program"):
+            await client.start(container_id)
+        status = await client.status(container_id)
+        assert (status.state, status.exit_code, status.reason) == (
+            cri.CONTAINER_EXITED,
+            128,
+            "StartError",
+        )
+        await client.remove(container_id)
+
+
+async def test_a_flood_of_output_is_logged_whole(shim: ShimProcess, tmp_path: Path) -> None:
+    sandbox = sandbox_config("flood", log_directory=str(tmp_path / "logs"))
+    total = 1_000_000
+    config = container_config("main", "sh", "-c", f"seq 1 {total}")
+    async with shim.client() as client:
+        _, container_id = await client.running(sandbox, config)
+        await client.exited(container_id, within_s=60)
+    with open(tmp_path / "logs/main/0.log", "rb") as log:
+        for number, line in enumerate(log, 1):
+            assert line.rstrip(b"\n").endswith(b" stdout F %d" % number)
+    assert number == total
+
+
+async def test_nothing_grows_over_many_lives(shim: ShimProcess) -> None:
+    def resident() -> int:
+        assert shim.process is not None
+        status = Path(f"/proc/{shim.process.pid}/status").read_text()
+        (line,) = [x for x in status.splitlines() if x.startswith("VmRSS")]
+        return int(line.split()[1])
+
+    assert shim.process is not None
+    files = Path(f"/proc/{shim.process.pid}/fd")
+    async with shim.client() as client:
+        for number in range(15):
+            if number == 5:
+                before, open_before = resident(), len(os.listdir(files))
+            sandbox_id, container_id = await client.running(
+                sandbox_config(f"pod-{number}"), container_config("main", "true")
+            )
+            await client.exited(container_id)
+            await client.remove_sandbox(sandbox_id)
+        assert len(os.listdir(files)) <= open_before + 1
+        assert resident() < before + 3000
