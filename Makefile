@@ -13,7 +13,7 @@ $(BIN)/podpath: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "podpath needs Python >= 3.11; set PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv .venv || { echo "apt-get install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 setup: $(BIN)/podpath ## the virtual environment, packages, and tools in .tools/bin

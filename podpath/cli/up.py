@@ -235,7 +235,9 @@ class _Runner:
 
 
 def _is_ready(node: core_v1_pb2.Node) -> bool:
-    return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+    """Ready, and the controllers have taken note: the taint of a new node is gone."""
+    ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+    return ready and all(t.key != "node.kubernetes.io/not-ready" for t in node.spec.taints)
 
 
 def _accepts(path: Path) -> bool:
