@@ -31,7 +31,7 @@ def free_ports(count: int, avoid: Iterable[int] = ()) -> list[int]:
 
 def free_pod_cidr(avoid: Iterable[str] = ()) -> str:
     """A /16 of 10.128.0.0-10.254.0.0 that no route and no other cluster uses."""
-    used = [ipaddress.ip_network(cidr) for cidr in (*avoid, *_routes())]
+    used = [ipaddress.ip_network(cidr) for cidr in (*avoid, *routes())]
     for second in range(128, 255):
         candidate = ipaddress.ip_network(f"10.{second}.0.0/16")
         if not any(candidate.overlaps(network) for network in used):
@@ -39,7 +39,7 @@ def free_pod_cidr(avoid: Iterable[str] = ()) -> str:
     raise ClusterError("no free /16 between 10.128.0.0 and 10.254.0.0: remove a cluster first")
 
 
-def _routes() -> list[str]:
+def routes() -> list[str]:
     try:
         listed = subprocess.run(
             ("ip", "-4", "-json", "route"), capture_output=True, check=True, timeout=10
