@@ -26,7 +26,7 @@ from podpath.component_base import binaries
 from podpath.component_base.streaming.process import ByteStream, Process
 from podpath.component_base.streaming.spdy import TcpStream
 from protos.cri import runtime_v1_pb2 as cri
-from runtime_shim import cgroups, command, namespaces, node_facts
+from runtime_shim import cgroups, command, leftovers, namespaces, node_facts
 from runtime_shim.backend import (
     BackendContext,
     ContainerCreated,
@@ -134,17 +134,21 @@ class NerdctlBackend(NerdctlImages):
     async def recover(
         self, sandboxes: Sequence[SandboxRecord], containers: Sequence[ContainerRecord]
     ) -> Recovered:
-        """1. What does the engine hold? 2. Remove what no record names. 3. Compare the rest."""
-        held = {entry["Id"]: entry["State"] for entry in await self._inspect_all()}  # 1
+        """1. Let the last shim's programs end. 2. What does the engine hold? 3. Remove what no
+        record names. 4. Compare the rest."""
+        await leftovers.wait_for(self._marks(), self._clock)  # 1
+        leftovers.kill_execs(frozenset(c.id for c in containers))
+        held = {entry["Id"]: entry["State"] for entry in await self._inspect_all()}  # 2
         pauses = {s.engine["pause"]: s for s in sandboxes if s.engine.get("pause")}
         known = {c.id for c in containers} | pauses.keys()
-        if orphans := sorted(held.keys() - known):  # 2
+        if orphans := sorted(held.keys() - known):  # 3
             _log.info("removing orphans", extra={"containers": len(orphans)})
             await command.run(nerdctl_argv.remove(self._settings, orphans))
-        for name in set(os.listdir(self._containers_dir)) - known:
+        kept = {c.id for c in containers} | (pauses.keys() & held.keys())
+        for name in set(os.listdir(self._containers_dir)) - kept:
             shutil.rmtree(self._containers_dir / name, ignore_errors=True)
         await self._sandboxes.unmake_all_but(s.id for s in sandboxes)
-        started: dict[str, int] = {}  # 3
+        started: dict[str, int] = {}  # 4
         exits: dict[str, ContainerExit] = {}
         for container in containers:
             state = held.get(container.id, {"Status": "absent"})
@@ -165,6 +169,8 @@ class NerdctlBackend(NerdctlImages):
                 self._watch(pause, held[pause]["Pid"], {}, "")
             else:
                 stopped.add(sandbox.id)
+        for sandbox_id in stopped:
+            await self._sandboxes.disconnect(sandbox_id)
         return Recovered(started, exits, stopped_sandboxes=frozenset(stopped))
 
     async def run(self) -> None:
@@ -503,6 +509,13 @@ class NerdctlBackend(NerdctlImages):
                 os.makedirs(mount.host_path, 0o755, exist_ok=True)
             mount.host_path = os.path.realpath(mount.host_path)
         return prepared
+
+    def _marks(self) -> tuple[bytes, ...]:
+        """How to tell the programs that this state directory's shim starts."""
+        return (
+            f"--data-root={self._settings.data_root}".encode(),
+            f"CNI_NETNS={self._state_dir}/".encode(),
+        )
 
     def _cgroup(self, parent: str, container_id: str) -> str:
         return f"{parent.rstrip('/') or f'/{self._settings.namespace}'}/{container_id}"

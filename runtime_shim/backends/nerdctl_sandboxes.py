@@ -26,6 +26,8 @@ from runtime_shim.errors import Code, CriError, invalid, unimplemented
 from runtime_shim.network import Attachment, PodNetwork
 from runtime_shim.state import SandboxRecord
 
+_CONNECTED = "network.json"
+
 
 class SandboxDirectories:
     """Makes and unmakes what a sandbox consists of."""
@@ -58,7 +60,7 @@ class SandboxDirectories:
                 network.host_ports(config),
             )
             if own_network:
-                (directory / "network.json").write_text(json.dumps(asdict(attachment)))  # 1
+                (directory / _CONNECTED).write_text(json.dumps(asdict(attachment)))  # 1
             await asyncio.to_thread(self._make_namespaces, directory, config)  # 2
             ips = await self._network.attach(attachment) if own_network else ()  # 3
             self._write_files(directory, config, ips)  # 4
@@ -72,18 +74,25 @@ class SandboxDirectories:
         return ips
 
     async def disconnect(self, sandbox_id: str) -> None:
-        """Frees address and host ports. Idempotent."""
-        note = self._root / sandbox_id / "network.json"
+        """Frees address and host ports. Idempotent.
+
+        The note is renamed first: a shim that dies in the middle finds a sandbox that has begun
+        to lose its network, not one that seems to have it.
+        """
+        note = self._root / sandbox_id / _CONNECTED
+        going = note.with_name("network-going.json")
+        with contextlib.suppress(FileNotFoundError):
+            note.rename(going)
         try:
-            tree = json.loads(note.read_text())
+            tree = json.loads(going.read_text())
         except FileNotFoundError:
             return
         except ValueError:
-            note.unlink()  # the shim died while writing it: nothing was taken yet
+            going.unlink()  # the shim died while writing it: nothing was taken yet
             return
         tree["ports"] = tuple(tuple(port) for port in tree["ports"])
         await self._network.detach(Attachment(**tree))
-        note.unlink(missing_ok=True)
+        going.unlink(missing_ok=True)
 
     async def unmake(self, sandbox_id: str) -> None:
         """Frees everything. Idempotent."""
@@ -99,10 +108,12 @@ class SandboxDirectories:
             await self.unmake(name)
 
     def alive(self, sandbox: SandboxRecord, mounted: set[str]) -> bool:
-        """False if its namespaces are gone, as after a reboot. `mounted`: see `mounted`."""
+        """False if its namespaces are gone, as after a reboot, or its network was being freed.
+        `mounted`: see `mounted`."""
         paths = self.paths(sandbox.id, sandbox.config, "")
-        held = (paths.network, paths.ipc, paths.uts, paths.shm)
-        return all(not path or path in mounted for path in held)
+        held = (paths.network, paths.ipc, paths.uts, paths.shm if paths.ipc else "")
+        connected = not paths.network or (self._root / sandbox.id / _CONNECTED).exists()
+        return connected and all(not path or path in mounted for path in held)
 
     def mounted(self) -> set[str]:
         return namespaces.mounted_below(self._root)

@@ -23,6 +23,7 @@ from podpath.component_base.streaming.process import Output, TerminalSize
 from runtime_shim import command
 from runtime_shim.backend import ExecResult
 from runtime_shim.errors import Code, CriError
+from runtime_shim.leftovers import EXEC_SCRATCH
 
 MAX_OUTPUT_BYTES = 8 << 20
 """Of each stream of ExecSync; what goes beyond is read and dropped, as the message is limited."""
@@ -61,7 +62,7 @@ async def exec_sync(target: ExecTarget, words: Sequence[str], timeout_s: float) 
 
     Raises: CriError DEADLINE_EXCEEDED when it was killed, UNKNOWN if it cannot be started.
     """
-    with tempfile.TemporaryDirectory(prefix="podpath-exec-") as directory:
+    with tempfile.TemporaryDirectory(prefix=EXEC_SCRATCH) as directory:
         scratch = Path(directory)
         process = await _spawn(argv(target, words, scratch, tty=False), -1)
         assert process.stdout is not None
@@ -175,7 +176,7 @@ class RuncProcess:
 
 async def start(target: ExecTarget, words: Sequence[str], *, tty: bool, stdin: bool) -> RuncProcess:
     """Starts a command whose streams the caller drives. Raises: CriError."""
-    scratch = tempfile.TemporaryDirectory(prefix="podpath-exec-")
+    scratch = tempfile.TemporaryDirectory(prefix=EXEC_SCRATCH)
     master = slave = -1
     if tty:
         master, slave = pty.openpty()
