@@ -80,7 +80,7 @@ class Framework:
             return [plugin for plugin in plugins if isinstance(plugin, POINTS[point])]
 
         self.profile = profile
-        self.nominator = nominator or Nominator()
+        self.nominator = Nominator() if nominator is None else nominator
         self.pre_enqueue_plugins: list[interface.PreEnqueuePlugin] = serving("preEnqueue")
         sorters: list[interface.QueueSortPlugin] = serving("queueSort")
         if len(sorters) != 1:

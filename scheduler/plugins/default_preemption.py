@@ -89,8 +89,22 @@ class DefaultPreemption:
             error = FitError(len(nodes), statuses, absent=_NOT_HELPFUL)
             return PostFilterResult("", f"preemption: {error}")
         # 4.
-        best = pick(candidates, self._handle.clock.now().timestamp())
+        best = best_of(candidates, self._handle.clock.now().timestamp())[0]
         return PostFilterResult(best.node_name, "", best.victims)
+
+    def best_candidates(
+        self,
+        state: CycleState,
+        pod: PodInfo,
+        by_node: Mapping[str, Status],
+        absent: Status | None = None,
+    ) -> list[Candidate]:
+        """All that `post_filter` could have chosen: what it takes is the first of them."""
+        if self._refusal(pod, by_node, absent):
+            return []
+        potential = _potential(self._handle.cluster.nodes(), by_node, absent)
+        candidates, _ = self._dry_run(state, pod, potential)
+        return best_of(candidates, self._handle.clock.now().timestamp()) if candidates else []
 
     def _refusal(self, pod: PodInfo, by_node: Mapping[str, Status], absent: Status | None) -> str:
         """Why the Pod may not preempt; empty when it may."""
@@ -269,7 +283,7 @@ def _selector(budget: PodDisruptionBudget) -> selectors.LabelSelector | None:
         return None
 
 
-def pick(candidates: Sequence[Candidate], now: float) -> Candidate:
+def best_of(candidates: Sequence[Candidate], now: float) -> list[Candidate]:
     """The least harm: fewest broken budgets, lowest top priority, lowest sum of priorities, fewest
     victims, and of the most important victims those that started last."""
     measures: tuple[Callable[[Candidate], float], ...] = (
@@ -285,7 +299,7 @@ def pick(candidates: Sequence[Candidate], now: float) -> Candidate:
         best = [candidate for candidate in best if measure(candidate) == least]
         if len(best) == 1:
             break
-    return best[0]
+    return best
 
 
 def _earliest_start(candidate: Candidate, now: float) -> float:

@@ -194,7 +194,7 @@ class VectorisedAlgorithm:
         nominator = framework.nominator
         for name in nominator.nodes():
             row = self._table.rows.get(name)
-            if row is None or codes[row] != 0 or not nominator.rivals(pod, name):
+            if row is None or not nominator.rivals(pod, name):
                 continue
             if codes is kind.codes:
                 codes = codes.copy()
