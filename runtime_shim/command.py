@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from runtime_shim.errors import Code, CriError
 
@@ -50,28 +50,31 @@ async def run(
 
     Raises: CriError DEADLINE_EXCEEDED, UNAVAILABLE (the program is missing).
     """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=ENVIRONMENT | dict(environment or {}),
-        )
-    except OSError as error:
-        raise CriError(Code.UNAVAILABLE, f"{argv[0]}: {os.strerror(error.errno or 0)}") from error
-    try:
-        async with asyncio.timeout(timeout_s):
-            stdout, stderr = await process.communicate(stdin)
-    except TimeoutError:
-        raise CriError(
-            Code.DEADLINE_EXCEEDED, f"{_words(argv)} took longer than {timeout_s:g} s"
-        ) from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await asyncio.shield(process.wait())
+    with _Files(stdin or b"") as files:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=files.stdin,
+                stdout=files.stdout,
+                stderr=files.stderr,
+                env=ENVIRONMENT | dict(environment or {}),
+            )
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise CriError(Code.UNAVAILABLE, f"{argv[0]}: {reason}") from error
+        try:
+            async with asyncio.timeout(timeout_s):
+                await process.wait()
+        except TimeoutError:
+            raise CriError(
+                Code.DEADLINE_EXCEEDED, f"{_words(argv)} took longer than {timeout_s:g} s"
+            ) from None
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await asyncio.shield(process.wait())
+        stdout, stderr = _content(files.stdout), _content(files.stderr)
     finished = Finished(process.returncode or 0, stdout, stderr)
     _log.debug("ran", extra={"argv": _words(argv), "code": finished.code})
     return finished
@@ -89,6 +92,30 @@ async def must(
     if finished.code != 0:
         raise CriError(Code.UNKNOWN, f"{_words(argv)}: {finished.complaint()}")
     return finished.stdout
+
+
+class _Files:
+    """A program's streams as files in memory. Pipes would kill it (SIGPIPE), in the middle of what
+    it does, when this process dies."""
+
+    def __init__(self, given: bytes) -> None:
+        self._given = given
+
+    def __enter__(self) -> Self:
+        self.stdin, self.stdout, self.stderr = (
+            os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdin", "stdout", "stderr")
+        )
+        os.write(self.stdin, self._given)
+        os.lseek(self.stdin, 0, os.SEEK_SET)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in (self.stdin, self.stdout, self.stderr):
+            os.close(fd)
+
+
+def _content(fd: int) -> bytes:
+    return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
 def _words(argv: Sequence[str]) -> str:

@@ -153,8 +153,12 @@ class NerdctlBackend(NerdctlImages):
         for container in containers:
             state = held.get(container.id, {"Status": "absent"})
             if state["Status"] == "running":
-                started[container.id] = _time_ns(state["StartedAt"])
+                # nerdctl writes the moment down itself, and may have been cut off before.
+                started[container.id] = _time_ns(state["StartedAt"]) or self._now_ns()
                 self._logged[container.id] = self._logged_of(container.id, container)
+                container.engine["pid"] = str(state["Pid"])
+                with contextlib.suppress(CriError):
+                    self._note_user(container)
                 self._watch(container.id, state["Pid"], container.engine, container.sandbox_id)
             elif container.state != EXITED and state["Status"] != "created":
                 exits[container.id] = _exit_of(state, self._now_ns(), out_of_memory=False)
