@@ -137,7 +137,7 @@ class World:
 
 
 def pure(shape: str, node_count: int, decisions: int, *, vectorised: bool = True) -> Measured:
-    """Decides and assumes; parsing Pods is not counted, as it happens when the watch brings them."""
+    """Decides and assumes; parsing Pods is not counted: it happens when the watch brings them."""
     world = World(node_count, vectorised=vectorised)
     for i in range(node_count):
         world.decide(PodInfo(pod(i, "existing")))

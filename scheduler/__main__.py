@@ -15,6 +15,7 @@ from podpath.component_base.serving import diagnostics
 from scheduler import profiles
 from scheduler.config import Config, read_arguments
 from scheduler.configuration import Configuration
+from scheduler.explain import Explainer
 from scheduler.extender import HttpExtender
 from scheduler.framework.runtime import Framework
 from scheduler.schedule_one import SchedulingAlgorithm
@@ -52,9 +53,10 @@ async def run(settings: Config, configuration: Configuration) -> None:
                 SchedulingAlgorithm(rng, percentage(framework), extenders),
             ),
         )
+        explainer = Explainer(scheduler.decisions, scheduler.frameworks, scheduler.cache, clock)
         ready = lambda: scheduler.has_synced  # noqa: E731
         async with (
-            diagnostics(settings.diagnostics_socket, ready=ready),
+            diagnostics(settings.diagnostics_socket, ready=ready, routes=explainer.routes()),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(recorder.run(), name="events")

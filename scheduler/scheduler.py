@@ -19,6 +19,7 @@ from scheduler.binder import AssumedPod, Binder
 from scheduler.cache import Cache
 from scheduler.config import Config
 from scheduler.event_handlers import POD_SELECTOR, EventHandlers
+from scheduler.explain import DecisionLog
 from scheduler.framework.handle import Handle
 from scheduler.framework.runtime import Framework, PluginError
 from scheduler.framework.status import Code, FitError
@@ -54,11 +55,10 @@ class Scheduler:
         rng: random.Random,
         recorder: EventRecorder,
         algorithms: Algorithms | None = None,
-        on_decision: Callable[[QueuedPod, Decision], None] | None = None,
     ) -> None:
         self._recorder = recorder
         self._clock = clock
-        self._on_decision = on_decision
+        self.decisions = DecisionLog(clock)
         self.cache = Cache()
         self._informers = InformerFactory(client, clock=clock, rng=rng)
         self.nominator = Nominator()
@@ -140,8 +140,7 @@ class Scheduler:
         except PluginError as error:
             self._failed(queued, "SchedulerError", str(error), frozenset())
             return
-        if self._on_decision is not None:
-            self._on_decision(queued, decision)
+        self.decisions.keep(queued, framework, decision)
         if decision.fit_error is not None:
             self._does_not_fit(queued, decision, decision.fit_error)
             return

@@ -5,7 +5,7 @@ its stamps of one Pod. Being a socket file, it needs no port and no credentials.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,16 +22,21 @@ def _always() -> bool:
 
 @asynccontextmanager
 async def diagnostics(
-    socket_path: str, *, ready: Callable[[], bool] = _always
+    socket_path: str,
+    *,
+    ready: Callable[[], bool] = _always,
+    routes: Sequence[web.RouteDef] = (),
 ) -> AsyncIterator[None]:
-    """Serves while the block runs; an empty path serves nothing."""
+    """Serves while the block runs; an empty path serves nothing. `routes` are a process' own."""
     if not socket_path:
         yield
         return
     path = Path(socket_path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    runner = web.AppRunner(_application(ready), access_log=None)
+    application = _application(ready)
+    application.router.add_routes(routes)
+    runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     mask = os.umask(0o177)
     try:

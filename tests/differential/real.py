@@ -28,6 +28,8 @@ from tests.differential.scenarios import HIGH, PRIORITY_CLASS, Scenario, Tree
 
 SETTLE_S = 0.12
 DECIDE_S = 15.0
+BINDING_POLL_S = 1.2
+"""After this the real scheduler has seen that a Pod it was binding is gone."""
 _TOKEN = "differential"
 
 _FINAL = re.compile(
@@ -120,6 +122,11 @@ class RealCluster:
                 told = [c for c in status.get("conditions", ()) if c["type"] == "PodScheduled"]
                 if pod["spec"].get("nodeName") or told:
                     break
+                if node := self._waits_for_volumes(f"{meta['namespace']}/{meta['name']}"):
+                    # Chosen, but its volumes are never made here: no controller runs.
+                    await asyncio.sleep(BINDING_POLL_S)
+                    pod["spec"]["nodeName"] = node
+                    break
                 await asyncio.sleep(0.01)
         nominated = status.get("nominatedNodeName", "")
         totals, parts = await self._scores(f"{meta['namespace']}/{meta['name']}")
@@ -136,15 +143,23 @@ class RealCluster:
 
     async def _scores(self, pod: str) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
         await asyncio.sleep(0.02)  # klog buffers nothing, but the file may lag the API by a little
-        with self._log.open() as log:
-            log.seek(self._offset)
-            text = log.read()
+        text = self._tail()
         totals = {n: int(score) for p, n, score in _FINAL.findall(text) if p == pod}
         parts: dict[str, dict[str, int]] = {}
         for p, plugin, node, score in _PART.findall(text):
             if p == pod:
                 parts.setdefault(node, {})[plugin] = int(score)
         return totals, parts
+
+    def _waits_for_volumes(self, pod: str) -> str:
+        """The node for which the Pod's volumes are being bound; empty when none are."""
+        found = re.search(rf'"AssumePodVolumes" pod="{pod}" node="([^"]+)"', self._tail())
+        return found.group(1) if found else ""
+
+    def _tail(self) -> str:
+        with self._log.open() as log:
+            log.seek(self._offset)
+            return log.read()
 
     async def _victims(self, node: str, scenario: Scenario) -> list[str]:
         """Those placed there that are gone (grace period 0) soon after the nomination."""

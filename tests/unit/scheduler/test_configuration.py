@@ -59,7 +59,12 @@ def test_an_empty_file_is_the_default_profile():
     ("plugins", "filters", "weights"),
     [
         pytest.param(
-            {"score": {"disabled": [{"name": "*"}], "enabled": [{"name": "ImageLocality", "weight": 7}]}},
+            {
+                "score": {
+                    "disabled": [{"name": "*"}],
+                    "enabled": [{"name": "ImageLocality", "weight": 7}],
+                }
+            },
             DEFAULT_FILTERS,
             {"ImageLocality": 7},
             id="only one score",
@@ -78,7 +83,11 @@ def test_an_empty_file_is_the_default_profile():
         ),
         pytest.param(
             {"filter": {"enabled": [{"name": "InterPodAffinity"}, {"name": "NodeName"}]}},
-            ["InterPodAffinity", "NodeName", *(n for n in DEFAULT_FILTERS if n not in ("InterPodAffinity", "NodeName"))],
+            [
+                "InterPodAffinity",
+                "NodeName",
+                *(n for n in DEFAULT_FILTERS if n not in ("InterPodAffinity", "NodeName")),
+            ],
             None,
             id="named ones go first",
         ),
@@ -89,7 +98,7 @@ def test_an_empty_file_is_the_default_profile():
             id="a default changed in its place",
         ),
     ],
-)  # fmt: skip
+)
 def test_plugins_enabled_and_disabled(plugins, filters, weights):
     (framework,) = build(profiles=[{"plugins": plugins}]).values()
     assert names(framework, "filter_plugins") == filters
@@ -123,15 +132,46 @@ def test_several_profiles_have_their_own_plugins_and_arguments():
         ({"podInitialBackoffSeconds": 5, "podMaxBackoffSeconds": 2}, "podMaxBackoffSeconds"),
         ({"leaderElection": {"leaseDuration": "soon"}}, 'invalid duration "soon"'),
         ({"profiles": [{"schedulerName": "a"}, {"schedulerName": "a"}]}, "Duplicate value"),
-        ({"profiles": [{"plugins": {"filter": {"enabled": [{"name": "Nope"}]}}}]}, '"Nope" does not exist'),
-        ({"profiles": [{"plugins": {"filter": {"enabled": [{"name": "ImageLocality"}]}}}]}, "does not extend filter"),
-        ({"profiles": [{"plugins": {"bind": {"disabled": [{"name": "*"}]}}}]}, "at least one bind plugin"),
-        ({"profiles": [{"plugins": {"queueSort": {"disabled": [{"name": "*"}]}}}]}, "one queue sort plugin"),
-        ({"profiles": [{"pluginConfig": [{"name": "InterPodAffinity", "args": {"hardPodAffinityWeight": -1}}]}]}, "hardPodAffinityWeight"),
+        (
+            {"profiles": [{"plugins": {"filter": {"enabled": [{"name": "Nope"}]}}}]},
+            '"Nope" does not exist',
+        ),
+        (
+            {"profiles": [{"plugins": {"filter": {"enabled": [{"name": "ImageLocality"}]}}}]},
+            "does not extend filter",
+        ),
+        (
+            {"profiles": [{"plugins": {"bind": {"disabled": [{"name": "*"}]}}}]},
+            "at least one bind plugin",
+        ),
+        (
+            {"profiles": [{"plugins": {"queueSort": {"disabled": [{"name": "*"}]}}}]},
+            "one queue sort plugin",
+        ),
+        (
+            {
+                "profiles": [
+                    {
+                        "pluginConfig": [
+                            {"name": "InterPodAffinity", "args": {"hardPodAffinityWeight": -1}}
+                        ]
+                    }
+                ]
+            },
+            "hardPodAffinityWeight",
+        ),
         ({"extenders": [{"filterVerb": "f"}]}, "urlPrefix"),
-        ({"extenders": [{"urlPrefix": "http://x", "bindVerb": "b"}, {"urlPrefix": "http://y", "bindVerb": "b"}]}, "only one extender"),
+        (
+            {
+                "extenders": [
+                    {"urlPrefix": "http://x", "bindVerb": "b"},
+                    {"urlPrefix": "http://y", "bindVerb": "b"},
+                ]
+            },
+            "only one extender",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(tree, message):
     with pytest.raises(ConfigError, match=message):
         build(**tree)

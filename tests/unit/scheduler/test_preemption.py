@@ -98,8 +98,8 @@ def test_the_node_where_it_hurts_least(placed, budgets, chosen, gone):
             [node("n0"), node("n1", unschedulable=True)],
             [low("a", "n0", priority=200)],
             HIGH,
-            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable. preemption: "
-            "0/2 nodes are available: 1 No preemption victims found for incoming pod, "
+            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable. "
+            "preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, "
             "1 Preemption is not helpful for scheduling.",
             id="nobody of lower priority",
         ),

@@ -33,14 +33,49 @@ CPU_MEMORY = [{"name": "cpu", "weight": 1}, {"name": "memory", "weight": 1}]
     ("strategy", "requests", "used", "score"),
     [
         pytest.param({}, {"cpu": "1", "memory": "2Gi"}, None, 75, id="least, empty"),
-        pytest.param({"type": "LeastAllocated", "resources": [{"name": "cpu", "weight": 3}, {"name": "memory", "weight": 1}]}, {"cpu": "2", "memory": "2Gi"}, None, 56, id="least, weights"),
-        pytest.param({"type": "MostAllocated"}, {"cpu": "1", "memory": "2Gi"}, None, 25, id="most, empty"),
-        pytest.param({"type": "MostAllocated"}, {"cpu": "3", "memory": "4Gi"}, {"cpu": "2", "memory": "2Gi"}, 87, id="most, over-requested counts full"),
-        pytest.param({"type": "LeastAllocated"}, {"cpu": "3", "memory": "4Gi"}, {"cpu": "2", "memory": "2Gi"}, 12, id="least, over-requested counts none"),
-        pytest.param({"type": "MostAllocated", "resources": [{"name": "example.com/gpu", "weight": 1}]}, {"cpu": "1"}, None, 0, id="an extended resource it does not ask for"),
-        pytest.param({"type": "MostAllocated", "resources": [{"name": "example.com/gpu", "weight": 1}]}, {"example.com/gpu": "2"}, None, 25, id="extended"),
+        pytest.param(
+            {
+                "type": "LeastAllocated",
+                "resources": [{"name": "cpu", "weight": 3}, {"name": "memory", "weight": 1}],
+            },
+            {"cpu": "2", "memory": "2Gi"},
+            None,
+            56,
+            id="least, weights",
+        ),
+        pytest.param(
+            {"type": "MostAllocated"}, {"cpu": "1", "memory": "2Gi"}, None, 25, id="most, empty"
+        ),
+        pytest.param(
+            {"type": "MostAllocated"},
+            {"cpu": "3", "memory": "4Gi"},
+            {"cpu": "2", "memory": "2Gi"},
+            87,
+            id="most, over-requested counts full",
+        ),
+        pytest.param(
+            {"type": "LeastAllocated"},
+            {"cpu": "3", "memory": "4Gi"},
+            {"cpu": "2", "memory": "2Gi"},
+            12,
+            id="least, over-requested counts none",
+        ),
+        pytest.param(
+            {"type": "MostAllocated", "resources": [{"name": "example.com/gpu", "weight": 1}]},
+            {"cpu": "1"},
+            None,
+            0,
+            id="an extended resource it does not ask for",
+        ),
+        pytest.param(
+            {"type": "MostAllocated", "resources": [{"name": "example.com/gpu", "weight": 1}]},
+            {"example.com/gpu": "2"},
+            None,
+            25,
+            id="extended",
+        ),
     ],
-)  # fmt: skip
+)
 def test_fit_strategies(strategy, requests, used, score):
     pods = [pod("other", requests=used)] if used else []
     a_node = info(node(allocatable={"example.com/gpu": "8"}), *pods)
@@ -93,12 +128,17 @@ def test_balanced_allocation(requests, used, score):
         pytest.param(["x/a:1"], {"n0": {"x/a:1": 40 * MIB}}, 0, id="half of 40 MiB is below 23"),
         pytest.param(["x/a:1"], {"n0": {"x/a:1": 250 * MIB}}, 10, id="250 MiB on one of two"),
         pytest.param(["x/a"], {"n0": {"x/a:latest": 250 * MIB}}, 10, id="latest"),
-        pytest.param(["x/a:1"], {"n0": {"x/a:1": 250 * MIB}, "n1": {"x/a:1": 250 * MIB}}, 23, id="250 MiB everywhere"),
+        pytest.param(
+            ["x/a:1"],
+            {"n0": {"x/a:1": 250 * MIB}, "n1": {"x/a:1": 250 * MIB}},
+            23,
+            id="250 MiB everywhere",
+        ),
         pytest.param(["x/a:1"], {"n0": {"x/a:1": 9000 * MIB}}, 100, id="most"),
         pytest.param(["x/a:1", "x/b:1"], {"n0": {"x/a:1": 2000 * MIB}}, 49, id="two containers"),
         pytest.param(["x/a:1"], {}, 0, id="absent"),
     ],
-)  # fmt: skip
+)
 def test_image_locality(images, holders, score):
     nodes = [node(name, images=holders.get(name)) for name in ("n0", "n1")]
     a_pod = pod(containers=[{"name": f"c{i}", "image": image} for i, image in enumerate(images)])

@@ -90,25 +90,74 @@ AFFINITY = "node(s) didn't match PersistentVolume's node affinity"
     ("objects", "rejected"),
     [
         pytest.param([], {"": ['persistentvolumeclaim "c" not found']}, id="no such claim"),
-        pytest.param([claim(), storage_class("Immediate")], {"": ["pod has unbound immediate PersistentVolumeClaims"]}, id="immediate"),
-        pytest.param([claim(volume="v"), volume()], {}, id="bound"),
-        pytest.param([claim(volume="v"), volume(zones=["z1"])], {"b": [AFFINITY]}, id="bound elsewhere"),
-        pytest.param([claim(volume="v"), volume(labels={ZONE: "z2"})], {"a": ["node(s) had no available volume zone"]}, id="zone label"),
-        pytest.param([claim(volume="v"), volume(labels={ZONE: "z1__z2"})], {}, id="zone labels joined"),
-        pytest.param([claim(volume="v", phase="Lost"), volume()], {"": ['persistentvolumeclaim "c" bound to non-existent persistentvolume "v"']}, id="lost"),
-        pytest.param([claim(), storage_class()], {}, id="provisioned on first use"),
-        pytest.param([claim(), storage_class(zones=["z2"])], {"a": [NONE]}, id="provisioned in a zone"),
-        pytest.param([claim(), storage_class(provisioner="kubernetes.io/no-provisioner")], {"a": [NONE], "b": [NONE]}, id="nothing there, nothing made"),
-        pytest.param([claim(), volume(zones=["z1"]), storage_class(provisioner="kubernetes.io/no-provisioner")], {"b": [NONE]}, id="a free volume in one zone"),
-        pytest.param([claim(size="9Gi"), volume(zones=["z1"]), storage_class(provisioner="kubernetes.io/no-provisioner")], {"a": [NONE], "b": [NONE]}, id="too small"),
-        pytest.param([claim(annotations={"volume.kubernetes.io/selected-node": "b"}), storage_class()], {"a": [NONE]}, id="already being made"),
         pytest.param(
-            [claim(), storage_class(), (scheme.CSIDRIVERS, CSIDriver(metadata={"name": "csi"}, spec={"storageCapacity": True}))],
+            [claim(), storage_class("Immediate")],
+            {"": ["pod has unbound immediate PersistentVolumeClaims"]},
+            id="immediate",
+        ),
+        pytest.param([claim(volume="v"), volume()], {}, id="bound"),
+        pytest.param(
+            [claim(volume="v"), volume(zones=["z1"])], {"b": [AFFINITY]}, id="bound elsewhere"
+        ),
+        pytest.param(
+            [claim(volume="v"), volume(labels={ZONE: "z2"})],
+            {"a": ["node(s) had no available volume zone"]},
+            id="zone label",
+        ),
+        pytest.param(
+            [claim(volume="v"), volume(labels={ZONE: "z1__z2"})], {}, id="zone labels joined"
+        ),
+        pytest.param(
+            [claim(volume="v", phase="Lost"), volume()],
+            {"": ['persistentvolumeclaim "c" bound to non-existent persistentvolume "v"']},
+            id="lost",
+        ),
+        pytest.param([claim(), storage_class()], {}, id="provisioned on first use"),
+        pytest.param(
+            [claim(), storage_class(zones=["z2"])], {"a": [NONE]}, id="provisioned in a zone"
+        ),
+        pytest.param(
+            [claim(), storage_class(provisioner="kubernetes.io/no-provisioner")],
+            {"a": [NONE], "b": [NONE]},
+            id="nothing there, nothing made",
+        ),
+        pytest.param(
+            [
+                claim(),
+                volume(zones=["z1"]),
+                storage_class(provisioner="kubernetes.io/no-provisioner"),
+            ],
+            {"b": [NONE]},
+            id="a free volume in one zone",
+        ),
+        pytest.param(
+            [
+                claim(size="9Gi"),
+                volume(zones=["z1"]),
+                storage_class(provisioner="kubernetes.io/no-provisioner"),
+            ],
+            {"a": [NONE], "b": [NONE]},
+            id="too small",
+        ),
+        pytest.param(
+            [claim(annotations={"volume.kubernetes.io/selected-node": "b"}), storage_class()],
+            {"a": [NONE]},
+            id="already being made",
+        ),
+        pytest.param(
+            [
+                claim(),
+                storage_class(),
+                (
+                    scheme.CSIDRIVERS,
+                    CSIDriver(metadata={"name": "csi"}, spec={"storageCapacity": True}),
+                ),
+            ],
             {n: ["node(s) did not have enough free storage"] for n in "ab"},
             id="no capacity published",
         ),
     ],
-)  # fmt: skip
+)
 def test_claims(objects, rejected):
     assert Cluster(NODES, objects=objects).rejections(with_claim()) == rejected
 
@@ -150,7 +199,10 @@ def test_disks_of_one_pod_only(kind, mine, theirs, conflicts):
 def test_read_write_once_pod_claims_have_one_user_in_the_whole_cluster():
     objects = [claim(volume="v", modes=["ReadWriteOncePod"]), volume()]
     cluster = Cluster(NODES, [with_claim("other", node="a")], objects)
-    reason = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+    reason = (
+        "node has pod using PersistentVolumeClaim with the same name "
+        "and ReadWriteOncePod access mode"
+    )
     assert cluster.rejections(with_claim()) == {"a": [reason], "b": [reason]}
     cluster.cache.remove("uid-default-other")
     assert cluster.rejections(with_claim()) == {}
@@ -165,8 +217,13 @@ def test_a_pod_of_higher_priority_takes_an_exclusive_claim_by_preemption():
 
 @pytest.mark.parametrize(
     ("limit", "existing", "rejected"),
-    [(1, [], {}), (1, ["c1"], {"a": ["node(s) exceed max volume count"]}), (2, ["c1"], {}), (1, ["c0"], {})],
-)  # fmt: skip
+    [
+        (1, [], {}),
+        (1, ["c1"], {"a": ["node(s) exceed max volume count"]}),
+        (2, ["c1"], {}),
+        (1, ["c0"], {}),
+    ],
+)
 def test_csi_limits(limit, existing, rejected):
     csi_node = CSINode(metadata={"name": "a"})
     csi_node.spec.drivers.add(name="csi", nodeID="a").allocatable.count = limit
