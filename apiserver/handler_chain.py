@@ -91,7 +91,7 @@ class HandlerChain:
             self._authorize(user, "create", target, uid)
             async with _time_limit():
                 version = await self._create(user, target, obj, options, uid)
-        _stamp(PodStep.RESPONDED, target, uid)
+        _responded(target, uid)
         return version
 
     async def create_batch(
@@ -110,7 +110,7 @@ class HandlerChain:
                 )
         for item, uid, result in zip(items, uids, results, strict=True):
             if not isinstance(result, ApiError):
-                _stamp(PodStep.RESPONDED, item.target, uid)
+                _responded(item.target, uid)
         return results
 
     async def update(
@@ -224,8 +224,7 @@ class HandlerChain:
         decision = self._context.authorizer.authorize(attributes)
         if not decision.allowed:
             raise forbidden(attributes, decision.reason)
-        if uid:
-            _stamp(PodStep.AUTHORIZED, target, uid, user.name)
+        _authorized(target, uid, user)
 
     def _authorize_each(
         self, user: UserInfo, verb: str, targets: Sequence[Target], uids: Sequence[str] = ()
@@ -239,8 +238,8 @@ class HandlerChain:
             uid = uids[index] if uids else ""
             if key not in asked:
                 asked[key] = self._refusal(user, verb, target)
-            if asked[key] is None and uid:
-                _stamp(PodStep.AUTHORIZED, target, uid, user.name)
+            if asked[key] is None:
+                _authorized(target, uid, user)
             refusals.append(asked[key])
         return refusals
 
@@ -290,6 +289,15 @@ class _time_limit:  # reads as a statement: async with _time_limit()
 
 async def _refused(error: ApiError) -> Any:
     raise ApiError(error.status)
+
+
+def _authorized(target: Target, uid: str, user: UserInfo) -> None:
+    if uid:
+        _stamp(PodStep.AUTHORIZED, target, uid, user.name)
+
+
+def _responded(target: Target, uid: str) -> None:
+    _stamp(PodStep.RESPONDED, target, uid)
 
 
 def _stamp(step: PodStep, target: Target, uid: str, decision: str = "") -> None:

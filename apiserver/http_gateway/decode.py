@@ -134,7 +134,8 @@ def decode_patch(
         raise errors.bad_request(
             f"error decoding patch: json: cannot unmarshal {found} into Go value of type {go_type}"
         )
-    if validation == json_strict.IGNORE or patch_type == JSON_PATCH:
+    # An apply knows no unknown fields at all: its verb refuses them.
+    if validation == json_strict.IGNORE or patch_type in (JSON_PATCH, APPLY_PATCH):
         return tree, ()
     unknown = unknown_fields(resource.message, without_directives(tree))
     problems = tuple(f"unknown field {go_text.quote(path)}" for path in unknown)

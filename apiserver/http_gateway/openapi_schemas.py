@@ -12,6 +12,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from podpath.api.apply import list_types
 from podpath.api.go_fields import GoField, go_fields, has_type_meta, special_kind
 from podpath.api.scheme import Resource
 from protos.k8s import meta_v1_pb2
@@ -137,7 +138,11 @@ class Schemas:
         properties: dict[str, Any] = dict(TYPE_META) if has_type_meta(message) else {}
         required: list[str] = []
         self._add_fields(message, properties, required)
+        for key, value in properties.items():
+            value |= _merge_facts(message, key, value)
         schema: dict[str, Any] = {"type": "object"}
+        if message.DESCRIPTOR.full_name in list_types.ATOMIC_MESSAGES:
+            schema["x-kubernetes-map-type"] = "atomic"
         if required:
             schema["required"] = sorted(required)
         if properties:
@@ -185,3 +190,13 @@ class Schemas:
         if self.version == 2:
             return dict(reference)
         return {"allOf": [dict(reference)], "default": {}}
+
+
+def _merge_facts(message: type[Message], key: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """How server-side apply merges a field, where it is a list or a map that is no rule's."""
+    place = (message.DESCRIPTOR.full_name, key)
+    if schema.get("type") == "array":
+        if keys := list_types.MERGED_LISTS.get(place):
+            return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+        return {"x-kubernetes-list-type": "set" if place in list_types.SETS else "atomic"}
+    return {"x-kubernetes-map-type": "atomic"} if place in list_types.ATOMIC_FIELDS else {}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from apiserver.http_gateway.negotiation import APPLY_PATCH
 from apiserver.verbs.interface import (
     DEFAULT_WRITE,
     ListOptions,
@@ -175,6 +176,19 @@ def write_options(query: Query, kind: str, user_agent: str = "") -> Write:
         force=boolean(query, "force"),
     )
     return Write(options, validation)
+
+
+def patch_options(query: Query, patch_type: str, user_agent: str = "") -> Write:
+    """Of a PATCH: an apply names its manager, others are never forced. Raises: Invalid."""
+    write = write_options(query, "PatchOptions", user_agent)
+    found = []
+    if patch_type == APPLY_PATCH:
+        if not first(query, "fieldManager"):
+            found.append(errors.required("fieldManager", "is required for apply patch"))
+    elif "force" in query:
+        found.append(errors.forbidden_field("force", "may not be specified for non-apply patch"))
+    _raise_invalid("PatchOptions", found)
+    return write
 
 
 def manager_of(user_agent: str) -> str:

@@ -25,7 +25,7 @@ from apiserver.http_gateway.responses import list_bytes, object_reply, status_re
 from apiserver.http_gateway.routes import ResourceRoute
 from apiserver.http_gateway.subresource_facts import facts
 from apiserver.registry.subresources import body_of
-from apiserver.verbs.interface import ListResult, Target, Version
+from apiserver.verbs.interface import Created, ListResult, Target, Version
 from podpath.api import errors
 from podpath.api.errors import ApiError
 from protos.k8s.meta_v1_pb2 import Status
@@ -201,7 +201,11 @@ async def _update(context: Context, call: Call, route: ResourceRoute) -> web.Str
     call.warnings.extend(decoded.warnings)
     _check_name(decoded.message.metadata, target)
     version = await context.verbs.update(call.user, target, decoded.message, write.options)
-    return _object_reply(context, call, 200, version, output)
+    return _object_reply(context, call, _code(version), version, output)
+
+
+def _code(version: Version) -> int:
+    return 201 if isinstance(version, Created) else 200
 
 
 def _check_name(metadata: Any, target: Target) -> None:
@@ -223,12 +227,12 @@ async def _patch(context: Context, call: Call, route: ResourceRoute) -> web.Stre
     output = negotiation.output(call.accept)
     patch_type = negotiation.patch_type(call.header("Content-Type"))
     body = await read_body(call.request)
-    write = request.write_options(call.query, "PatchOptions", call.header("User-Agent"))
+    write = request.patch_options(call.query, patch_type, call.header("User-Agent"))
     expected = body_of(target.resource, target.subresource)
     patch, warnings = decode_patch(expected, body, patch_type, write.field_validation)
     call.warnings.extend(warnings)
     version = await context.verbs.patch(call.user, target, patch_type, patch, write.options)
-    return _object_reply(context, call, 200, version, output)
+    return _object_reply(context, call, _code(version), version, output)
 
 
 async def _delete(context: Context, call: Call, route: ResourceRoute) -> web.StreamResponse:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from apiserver.admission.interface import Attributes
+from apiserver.registry import managed_fields
 from apiserver.registry.core import binding as pod_binding
 from apiserver.verbs.context import Context, copy_of
 from apiserver.verbs.interface import Target, UserInfo, WriteOptions
@@ -31,7 +32,10 @@ async def bind(context: Context, user: UserInfo, binding: Binding, options: Writ
 
     async def apply(old: Any) -> Any:
         new = copy_of(old)
-        pod_binding.assign(new, binding, context.clock.now())
+        now = context.clock.now()
+        pod_binding.assign(new, binding, now)
+        if old.metadata.managedFields:
+            managed_fields.track(_PODS, target, options, new, old, now)
         return new
 
     updated = await entry.store.update(

@@ -22,9 +22,17 @@ from protos.k8s.meta_v1_pb2 import Status
 
 
 async def create(
-    context: Context, user: UserInfo, target: Target, obj: Any, options: WriteOptions, uid: str
+    context: Context,
+    user: UserInfo,
+    target: Target,
+    obj: Any,
+    options: WriteOptions,
+    uid: str,
+    *,
+    applies: bool = False,
 ) -> Version:
-    """Stores `obj`, which is the verb's from now on, under the uid given. Raises: ApiError."""
+    """Stores `obj`, which is the verb's from now on, under the uid given; managed fields are those
+    of an apply only. Raises: ApiError."""
     entry = context.registry.entry(target.resource)
     resource = entry.view.stored
     stamped_uid = uid if resource is PODS else ""
@@ -32,6 +40,8 @@ async def create(
     # Decode (the door did) and default.
     obj = entry.view.to_stored(obj)
     check_namespace(target, obj)
+    if not applies:
+        obj.metadata.ClearField("managedFields")
     apply_defaults(resource, obj)
 
     # Mutating admission; defaults again, for what it added.

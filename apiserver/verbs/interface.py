@@ -97,6 +97,29 @@ class Version(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Created:
+    """The version that an update or patch answers with when the object was not there before."""
+
+    version: Version
+
+    @property
+    def object(self) -> Message:
+        return self.version.object
+
+    @property
+    def resource(self) -> Resource[Message]:
+        return self.version.resource
+
+    @property
+    def unknown_bytes(self) -> bytes:
+        return self.version.unknown_bytes
+
+    @property
+    def json_bytes(self) -> bytes:
+        return self.version.json_bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ListResult:
     items: Sequence[Version]
     resource_version: str
@@ -143,7 +166,8 @@ class Verbs(Protocol):
 
     async def update(
         self, user: UserInfo, target: Target, obj: Message, options: WriteOptions = DEFAULT_WRITE
-    ) -> Version: ...
+    ) -> Version:
+        """`Created` when the object was not there and its kind may be made so."""
 
     async def update_batch(
         self, user: UserInfo, items: Sequence[BatchItem]
@@ -157,7 +181,7 @@ class Verbs(Protocol):
         patch: Any,
         options: WriteOptions = DEFAULT_WRITE,
     ) -> Version:
-        """`patch` is the decoded JSON (or YAML) document."""
+        """`patch` is the decoded JSON (or YAML) document. `Created` when an apply made it."""
 
     async def delete(
         self, user: UserInfo, target: Target, delete_options: DeleteOptions, dry_run: bool = False

@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 
 from apiserver.registry.subresources import body_of
+from apiserver.verbs.apply import APPLY, apply, check_name
 from apiserver.verbs.context import Context, copy_of
 from apiserver.verbs.interface import Target, UserInfo, Version, WriteOptions
 from apiserver.verbs.update import change
 from podpath.api import errors, json_codec
 from podpath.api import patch as json_patching
 
-APPLY = "application/apply-patch+yaml"
 TYPES = (
     json_patching.JSON_PATCH,
     json_patching.MERGE_PATCH,
@@ -35,8 +35,10 @@ async def patch(
     A patch that names no resourceVersion applies to whatever is there: it is computed again when
     another write comes first.
     """
+    if patch_type == APPLY:
+        return await apply(context, user, target, document, options)
     if patch_type not in TYPES:
-        accepted = ", ".join(TYPES)
+        accepted = ", ".join((*TYPES, APPLY))
         raise errors.unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: "
             f"{accepted}"
@@ -53,7 +55,7 @@ async def patch(
             new = json_codec.from_json(resource.message, result).message
         except json_codec.JsonTypeError as error:
             raise json_patching.result_error(orjson.dumps(result).decode(), str(error)) from None
-        _check_name(target, new)
+        check_name(target, new)
         return new
 
     return await change(context, user, target, patched, options)
@@ -64,15 +66,4 @@ def _check_type(api_version: str, kind: str, tree: Any) -> None:
         if tree.get(field, expected) != expected:
             raise errors.bad_request(
                 f"the {field} of the object ({tree[field]}) cannot be changed by a patch"
-            )
-
-
-def _check_name(target: Target, new: Any) -> None:
-    """Raises: BadRequest when the patch renames or moves the object."""
-    for field, expected in (("name", target.name), ("namespace", target.namespace)):
-        given = getattr(new.metadata, field)
-        if given != expected:
-            raise errors.bad_request(
-                f"the {field} of the object ({given}) does not match the {field} on the URL "
-                f"({expected})"
             )

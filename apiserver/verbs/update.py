@@ -8,6 +8,7 @@ from typing import Any
 
 from apiserver.admission.interface import Attributes
 from apiserver.defaulting import apply_defaults
+from apiserver.registry import managed_fields
 from apiserver.registry.apps import scale
 from apiserver.registry.registry import Entry
 from apiserver.registry.strategy import Strategy, other_uid
@@ -15,7 +16,7 @@ from apiserver.registry.subresources import SCALE
 from apiserver.storage.version import ObjectVersion
 from apiserver.verbs.context import Context, copy_of
 from apiserver.verbs.create import check_namespace, create
-from apiserver.verbs.interface import Target, UserInfo, Version, WriteOptions
+from apiserver.verbs.interface import Created, Target, UserInfo, Version, WriteOptions
 from podpath.api import errors
 from podpath.api.errors import ApiError, FieldError
 
@@ -45,14 +46,21 @@ async def update(
     except ApiError as error:
         if error.reason != "NotFound" or not _may_create(entry, target, obj):
             raise
-    return await create(context, user, target, obj, options, context.new_uid())
+    return Created(await create(context, user, target, obj, options, context.new_uid()))
 
 
 async def change(
-    context: Context, user: UserInfo, target: Target, wanted: Any, options: WriteOptions
+    context: Context,
+    user: UserInfo,
+    target: Target,
+    wanted: Any,
+    options: WriteOptions,
+    *,
+    applies: bool = False,
 ) -> Version:
     """The path of every update and patch. `wanted(shown)` computes the new form of what the
-    request's resource shows (a Scale, say); it may run more than once."""
+    request's resource shows (a Scale, say); it may run more than once. One that `applies` has set
+    the managed fields itself."""
     entry = context.registry.entry(target.resource)
     strategy = strategy_of(entry, target)
 
@@ -60,6 +68,7 @@ async def change(
         new = await _new(entry, target, wanted, old)
         check_preconditions(entry, new, old)
         _carry_system_metadata(new, old)
+        untracked = applies or (new.metadata.managedFields and managed_fields.reset(new, target))
         apply_defaults(entry.view.stored, new)
 
         # Mutating admission; defaults again, for what it added.
@@ -73,6 +82,10 @@ async def change(
 
         # Validating admission.
         await context.admission.validate(attributes)
+
+        # Who manages which fields, where anybody has applied any.
+        if old.metadata.managedFields and not untracked:
+            managed_fields.track(entry.view.stored, target, options, new, old, context.clock.now())
         return new
 
     updated = await entry.store.update(

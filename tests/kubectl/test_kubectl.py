@@ -325,3 +325,39 @@ async def test_tokens_can_be_verified_by_others(kubectl: Kubectl, namespace: str
         token, key, algorithms=[header["alg"]], audience=about["issuer"], issuer=about["issuer"]
     )
     assert claims["sub"] == f"system:serviceaccount:{namespace}:default"
+
+
+async def test_server_side_apply(kubectl: Kubectl, namespace: str):
+    words = ("-n", namespace, "--server-side")
+    for _ in range(2):
+        assert (
+            await kubectl.apply(DEPLOYMENT, *words)
+        ).out == "deployment.apps/d serverside-applied\n"
+    await kubectl("-n", namespace, "scale", "deployment", "d", "--replicas", "5")
+    refused = await kubectl.run("apply", "-f", "-", *words, stdin=DEPLOYMENT)
+    assert refused.code == 1
+    assert refused.err.splitlines()[0] == (
+        'error: Apply failed with 1 conflict: conflict with "kubectl" with subresource "scale" '
+        "using apps/v1: .spec.replicas"
+    )
+    await kubectl.apply(DEPLOYMENT, *words, "--force-conflicts")
+    less = DEPLOYMENT.replace("      volumes:\n      - {name: v, emptyDir: {}}\n", "")
+    await kubectl.apply(less, *words)
+    found = (await kubectl("-n", namespace, "get", "deploy", "d", "-o", "json")).json
+    assert (found["spec"]["replicas"], "volumes" in found["spec"]["template"]["spec"]) == (3, False)
+    shown = await kubectl(
+        "-n", namespace, "get", "deploy", "d", "-o", "json", "--show-managed-fields"
+    )
+    managers = [(m["manager"], m["operation"]) for m in shown.json["metadata"]["managedFields"]]
+    assert managers == [("kubectl", "Apply")]
+
+
+async def test_server_side_apply_after_client_side_apply(kubectl: Kubectl, namespace: str):
+    await kubectl.apply(DEPLOYMENT, "-n", namespace)
+    changed = DEPLOYMENT.replace("replicas: 3", "replicas: 2")
+    await kubectl.apply(changed, "-n", namespace, "--server-side")
+    found = (await kubectl("-n", namespace, "get", "deploy", "d", "-o", "json")).json
+    assert found["spec"]["replicas"] == 2
+    # The record that the client side compares with has followed.
+    record = found["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
+    assert json.loads(record)["spec"]["replicas"] == 2

@@ -118,6 +118,28 @@ def test_bad_write_options(query: str, message: str):
     assert (error.code, error.status.message) == (422, message)
 
 
+@pytest.mark.parametrize(
+    ("query", "patch_type", "message"),
+    [
+        pytest.param(
+            "",
+            "application/apply-patch+yaml",
+            "fieldManager: Required value: is required for apply patch",
+            id="an apply without a manager",
+        ),
+        pytest.param(
+            "force=true&fieldManager=x",
+            "application/merge-patch+json",
+            "force: Forbidden: may not be specified for non-apply patch",
+            id="force without apply",
+        ),
+    ],
+)
+def test_bad_patch_options(query: str, patch_type: str, message: str):
+    error = _error(query, lambda q: request.patch_options(q, patch_type, "kubectl/v1"))
+    assert error.status.message == f'PatchOptions.meta.k8s.io "" is invalid: {message}'
+
+
 def test_write_options():
     query = request.parse_query("dryRun=All&fieldManager=me&fieldValidation=Strict&force=true")
     write = request.write_options(query, "PatchOptions")

@@ -258,13 +258,6 @@ async def test_patches_that_are_refused(chain, document, reason):
     assert caught.value.reason == reason
 
 
-async def test_apply_patches_are_not_supported_and_say_so(chain):
-    await chain.create(LOOPBACK, PODS, pod("a"))
-    with pytest.raises(ApiError) as caught:
-        await chain.patch(LOOPBACK, named(PODS, "a"), "application/apply-patch+yaml", {})
-    assert caught.value.code == 415
-
-
 async def test_patches_that_change_nothing_store_nothing(local):
     """Although the object was made by a client whose encoder leaves empty fields out."""
     made = (await local.chain.create(LOOPBACK, PODS, pod("a", x="1"))).object
