@@ -4,7 +4,7 @@ BIN := .venv/bin
 PACKAGES := podpath apiserver scheduler kubelet runtime_shim controllers
 
 .PHONY: help setup protos fmt lint types imports test-fast test sim integration kubectl e2e bench \
-	demo check clean
+	demo demo-docker docker check clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +21,12 @@ setup: $(BIN)/podpath ## the virtual environment, packages, and tools in .tools/
 
 demo: setup ## a cluster, kubectl apply, a running container, the 18 steps
 	$(BIN)/podpath demo
+
+demo-docker: setup ## three nodes, each a container; starts a private dockerd where none runs
+	deploy/with-engine.sh $(BIN)/podpath cluster demo
+
+docker: setup ## the tests of clusters on containers, faults included
+	deploy/with-engine.sh $(BIN)/pytest -q -m docker
 
 protos: $(BIN)/podpath ## regenerate the stubs beside the .proto files
 	PYTHON=$(BIN)/python protos/generate.sh
@@ -40,7 +46,7 @@ imports: ## who may import whom
 	$(BIN)/lint-imports
 
 test-fast: $(BIN)/podpath ## the unmarked tests: no root, no network, under a minute
-	$(BIN)/pytest -q -m 'not integration and not kubectl and not e2e and not simulation and not slow'
+	$(BIN)/pytest -q -m 'not integration and not kubectl and not e2e and not docker and not simulation and not slow'
 
 test: setup ## everything, real etcd and real containers included
 	$(BIN)/pytest -q

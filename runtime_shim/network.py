@@ -158,7 +158,7 @@ class PodNetwork:
     async def _plugin(
         self, operation: str, attachment: Attachment, config: dict[str, Any]
     ) -> dict[str, Any]:
-        gone = operation == "DEL" and not os.path.exists(attachment.namespace)
+        gone = operation == "DEL" and not is_mounted(attachment.namespace)
         finished = await command.run(
             [os.path.join(self._cni_path, config["type"])],
             stdin=json.dumps(config).encode(),
@@ -193,6 +193,14 @@ def taken_by(cidr: str, own: str, routes: str) -> str:
 def _address(text: str) -> str:
     """Eight hex digits in the machine's order, as the kernel prints them."""
     return socket.inet_ntoa(int(text, 16).to_bytes(4, sys.byteorder))
+
+
+def is_mounted(namespace: str) -> bool:
+    """Whether the namespace is still there: a reboot leaves only the file it was mounted on."""
+    try:
+        return os.stat(namespace).st_dev != os.stat(os.path.dirname(namespace)).st_dev
+    except FileNotFoundError:
+        return False
 
 
 def host_ports(config: cri.PodSandboxConfig) -> tuple[tuple[int, int, str, str], ...]:

@@ -67,6 +67,13 @@ class Engine:
             raise ClusterError(f"{what}: {_last_line(done.stderr) or _last_line(done.stdout)}")
         return done.stdout.decode(errors="replace")
 
+    def save(self, image: str) -> bytes:
+        """An image as an archive."""
+        done = self._try("save", image, timeout_s=300.0)
+        if done.returncode != 0:
+            raise ClusterError(f"{self.name} save {image}: {_last_line(done.stderr)}")
+        return done.stdout
+
     def succeeds(self, *arguments: str) -> bool:
         return self._try(*arguments).returncode == 0
 

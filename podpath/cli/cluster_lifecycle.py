@@ -68,14 +68,18 @@ class Cluster:
             for kind in ("container", "network", "volume")
         )
 
-    def create(self, plan: ClusterPlan) -> None:
-        """Until every node is Ready; on failure nothing is left. Raises: ClusterError."""
+    def create(self, plan: ClusterPlan, *, build: bool = True) -> None:
+        """Until every node is Ready; on failure nothing is left. Raises: ClusterError.
+
+        `build`: first makes the images that are missing or older than the sources.
+        """
         if self.exists():
             raise ClusterError(
                 f"cluster {self.name} exists; `podpath cluster delete --name {self.name}` first"
             )
         cluster_plan.check_cpus(plan.cpus)
-        cluster_images.ensure(self.engine, self._progress)
+        if build:
+            cluster_images.ensure(self.engine, self._progress)
         try:
             self._create(plan)
         except BaseException:

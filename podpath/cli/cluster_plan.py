@@ -16,7 +16,6 @@ from podpath.cli.layout import ClusterError
 CONTROL_PLANE = "control-plane"
 NODE = "node"
 RUNTIME_LABEL = "io.podpath.runtime"
-LABEL_OPTIONS = "io.podpath.options"
 _FIRST_NODE = 10
 NODES_MAX = 200
 
@@ -124,8 +123,7 @@ def run_control_plane(
 
 
 def run_node(plan: ClusterPlan, place: Place, image: str, unconfined: Sequence[str]) -> list[str]:
-    """A fake node runs no containers and is given no rights for it, save to set routes."""
-    rights = ["--tmpfs=/run", "--cap-add=NET_ADMIN"] if plan.runtime == "fake" else unconfined
+    """A node with the fake runtime has the same rights: the runtime can be swapped later."""
     limits = [f"--cpus={plan.cpus}"] if plan.cpus else []
     limits += [f"--memory={_engine_bytes(plan.memory)}"] if plan.memory else []
     return [
@@ -134,7 +132,7 @@ def run_node(plan: ClusterPlan, place: Place, image: str, unconfined: Sequence[s
         f"--label={RUNTIME_LABEL}={plan.runtime}",
         f"--env=PODPATH_RUNTIME={plan.runtime}",
         f"--env=PODPATH_NODE_NAME={place.hostname}",
-        *rights,
+        *unconfined,
         *limits,
         image,
     ]

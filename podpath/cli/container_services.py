@@ -27,6 +27,9 @@ RUNTIME = DATA / "runtime"
 """Holds the name of the node's runtime; `podpath cluster node runtime` changes it."""
 ADMIN = DATA / "kubeconfigs" / "admin"
 
+RUNTIME_NODE_LABEL = "podpath.io/runtime"
+"""A label of the Node. As a flag it makes the kubelet start anew when the runtime is swapped."""
+
 _PYTHON = "/usr/bin/python3"
 
 
@@ -176,6 +179,7 @@ def _kubelet(settings: NodeSettings) -> tuple[str, ...]:
         f"--pod-logs-dir={DATA}/pod-logs",
         f"--resolv-conf={ETC}/resolv.conf",
         "--pod-routes",
+        f"--node-labels={RUNTIME_NODE_LABEL}={settings.runtime}",
     ]
     if settings.cpus:
         flags.append(f"--node-cpus={settings.cpus:g}")

@@ -13,16 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from podpath.cli import cluster
 from podpath.cli import demo as demonstration
 from podpath.cli import down as teardown
+from podpath.cli import explain as explaining
 from podpath.cli import status as statuses
 from podpath.cli import trace as tracing
 from podpath.cli import up as bringing_up
 from podpath.cli.layout import ClusterError, Layout, default_root
 from podpath.cli.processes import Processes
+from podpath.cli.progress import Progress, err
 from podpath.client import kubeconfig
 from podpath.component_base.binaries import BinaryNotFoundError
-from podpath.component_base.clock import SystemClock
 
 app = typer.Typer(
     help="A Kubernetes cluster whose Pod-creation path you can read, on this machine.",
@@ -31,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+app.add_typer(cluster.app, name="cluster")
 
 NameOption = Annotated[str, typer.Option(help="The cluster's name.")]
 StateDirOption = Annotated[
@@ -42,21 +44,6 @@ OutputOption = Annotated[str, typer.Option("--output", "-o", help="table or json
 
 def layout_of(name: str, state_dir: Path | None) -> Layout:
     return Layout((state_dir or default_root()).absolute(), name)
-
-
-class Progress:
-    """Tells on standard error what is being done and when."""
-
-    def __init__(self) -> None:
-        self._clock = SystemClock()
-        self._start = self._clock.monotonic()
-
-    def __call__(self, text: str) -> None:
-        err.print(f"[dim]{self.seconds:6.2f} s[/dim]  {escape(text)}")
-
-    @property
-    def seconds(self) -> float:
-        return self._clock.monotonic() - self._start
 
 
 @app.command()
@@ -174,6 +161,33 @@ def print_trace(steps: list[tracing.TracedStep]) -> None:
             step.number, step.meaning, step.component, f"{step.at_ms:.1f} ms", step.decision
         )
     out.print(table)
+
+
+@app.command()
+def explain(
+    pod: Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME or a uid.")] = "",
+    name: NameOption = "default",
+    what_if: Annotated[
+        Path | None,
+        typer.Option(help="A manifest: what would be decided now, creating nothing."),
+    ] = None,
+    output: OutputOption = "table",
+    state_dir: StateDirOption = None,
+) -> None:
+    """Show why a Pod is on its node: what each plugin said about every node."""
+    layout = layout_of(name, state_dir)
+    if layout.load() is None:
+        raise ClusterError(f"there is no cluster {name} in {layout.root}; `podpath up` makes one")
+    if bool(pod) == (what_if is not None):
+        raise ClusterError("name a Pod or give --what-if FILE, one of both")
+    if what_if is not None:
+        tree = explaining.what_if(layout, what_if)
+    else:
+        tree = explaining.fetch(layout, asyncio.run(tracing.find_uid(layout, pod)))
+    if output == "json":
+        _print_json(tree)
+    else:
+        explaining.print_decision(out, tree)
 
 
 @app.command()
