@@ -69,20 +69,22 @@ def test_containers_outlive_their_kubelet_and_shim(cluster, deployment, victim):
 @pytest.mark.parametrize("victim", ["node-1-kubelet", "node-1-shim"])
 def test_killed_in_the_middle_of_a_rollout_no_container_is_doubled_or_leaked(cluster, victim):
     name = f"burst-{victim}"
-    cluster.kubectl("create", "deployment", name, "--image=podpath/busybox:1.35",
-                    "--replicas=6", "--", "sleep", "3600")  # fmt: skip
-    wait_until(lambda: any(name in c.labels["io.kubernetes.pod.name"]
-                           for c in cluster.containers()), 30, "the first container")  # fmt: skip
+
+    def owners() -> list[str]:
+        found = (c.labels["io.kubernetes.pod.name"] for c in cluster.containers())
+        return sorted(owner for owner in found if owner.startswith(name))
+
+    command = ("--", "sleep", "3600")
+    image = "--image=podpath/busybox:1.35"
+    cluster.kubectl("create", "deployment", name, image, "--replicas=6", *command)
+    wait_until(lambda: bool(owners()), 30, "the first container")
     cluster.kill(victim)
     cluster.resume()
     cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
-    owners = [c.labels["io.kubernetes.pod.name"] for c in cluster.containers()]
-    mine = sorted(owner for owner in owners if owner.startswith(name))
-    pods = sorted(p["metadata"]["name"] for p in cluster.items("pods", "-l", f"app={name}"))
-    assert mine == pods
+    pods = cluster.items("pods", "-l", f"app={name}")
+    assert owners() == sorted(p["metadata"]["name"] for p in pods)
     cluster.kubectl("delete", "deployment", name)
-    wait_until(lambda: not any(c.labels["io.kubernetes.pod.name"].startswith(name)
-                               for c in cluster.containers()), 60, "the containers to go")  # fmt: skip
+    wait_until(lambda: not owners(), 60, "the containers to go")
 
 
 def test_a_pod_is_reached_by_its_address_and_its_log_is_read(cluster, deployment):

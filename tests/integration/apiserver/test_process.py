@@ -54,7 +54,7 @@ async def make_service_account(client):
 async def eventually(condition):
     """Waits for what caches and watches show a moment later."""
     async with asyncio.timeout(DEADLINE_S):
-        while not await condition():  # noqa: ASYNC110  # what is waited for is in another process
+        while not await condition():  # what is waited for is in another process
             await asyncio.sleep(0.02)
 
 

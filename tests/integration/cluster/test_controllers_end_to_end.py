@@ -33,7 +33,7 @@ def test_a_deployments_life(cluster):
     wait_until(lambda: ready(cluster, "web") == 5, 30, "five replicas")
     assert set(three) <= set(pods(cluster))
 
-    victim = sorted(three)[0]
+    victim = min(three)
     cluster.kubectl("delete", "pod", victim, "--grace-period=1")
     wait_until(lambda: ready(cluster, "web") == 5, 30, "a replacement")
     assert victim not in pods(cluster)
