@@ -24,6 +24,9 @@ class Config:
     )
 
     bind_address: str = option("0.0.0.0", help="where both doors listen")
+    advertise_address: str = option(
+        "", help="where Pods reach the HTTPS door; by default the bind address or the host's own"
+    )
     secure_port: int = option(6443, help="the HTTPS door; 0 closes it")
     grpc_port: int = option(6444, help="the gRPC door, for clients with a certificate; 0 closes it")
     grpc_token_port: int = option(

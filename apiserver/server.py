@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from apiserver import policy
 from apiserver.assembly import make_caches, make_chain
 from apiserver.authentication import users
+from apiserver.bootstrap import kubernetes_service
 from apiserver.bootstrap.reconcile import reconcile_bootstrap
 from apiserver.caches import Caches
 from apiserver.config import Config, read
@@ -63,6 +64,13 @@ async def run(config: Config) -> None:
             ]
             try:
                 await _bootstrap(config, chain, caches, clock)
+                if config.secure_port:
+                    running.append(
+                        tasks.create_task(
+                            kubernetes_service.run(chain, users.LOOPBACK, _place(config), clock),
+                            name="kubernetes-service",
+                        )
+                    )
                 async with (
                     _grpc_door(config, chain, rules),
                     https_door(config, chain, rules, clock, ready=lambda: caches.ready),
@@ -132,6 +140,8 @@ async def _bootstrap(config: Config, chain: HandlerChain, caches: Caches, clock:
     while True:
         try:
             await reconcile_bootstrap(chain, users.LOOPBACK, client_ca)
+            if config.secure_port:
+                await kubernetes_service.reconcile(chain, users.LOOPBACK, _place(config))
         except ApiError as error:
             if clock.monotonic() > deadline:
                 raise
@@ -139,6 +149,15 @@ async def _bootstrap(config: Config, chain: HandlerChain, caches: Caches, clock:
             await clock.sleep(_RETRY_S)
         else:
             return
+
+
+def _place(config: Config) -> kubernetes_service.Place:
+    return kubernetes_service.place(
+        config.service_cluster_ip_range,
+        config.advertise_address,
+        config.bind_address,
+        config.secure_port,
+    )
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """Which store, strategies and subresources serve each resource: one table."""
 
-import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,8 @@ from apiserver.registry.core.namespace import NamespaceFinalizeStrategy, Namespa
 from apiserver.registry.core.pod import PodStrategy
 from apiserver.registry.core.pod_status import PodStatusStrategy, stamp_running
 from apiserver.registry.core.secret import SecretStrategy
-from apiserver.registry.core.service import HEADLESS, NODE_PORTS, Allocator, ServiceStrategy
+from apiserver.registry.core.service import ServiceStrategy
+from apiserver.registry.core.service_allocation import ServiceAllocations
 from apiserver.registry.store import Store
 from apiserver.registry.strategy import GenericStrategy, StatusStrategy, Strategy
 from apiserver.registry.views import View, view_of
@@ -24,6 +24,10 @@ from podpath.component_base.clock import Clock
 
 OnStored = Callable[[Any, Any], None]
 """Told (new, old) when an update is stored."""
+
+Begin = Callable[[Any, Any | None], Awaitable[Callable[[bool], None]]]
+"""Gives a valid (new, old or None) what the server gives out; returns what to call with whether it
+was stored in the end. Raises: ApiError."""
 
 # Kinds whose updates must name the version they replace.
 _CONDITIONAL_ONLY = frozenset(
@@ -60,13 +64,15 @@ _CREATED_BY_UPDATE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How one resource is served. `updates` maps a subresource to the strategy of its update."""
+    """How one resource is served. `updates` maps a subresource to the strategy of its update;
+    `begin` is asked for writes of the object itself."""
 
     view: View
     store: Store
     strategy: Strategy
     updates: Mapping[str, Strategy] = field(default_factory=dict)
     on_stored: Mapping[str, OnStored] = field(default_factory=dict)
+    begin: Begin | None = None
     unconditional_update: bool = True
     created_by_update: bool = False
 
@@ -81,10 +87,7 @@ class Registry:
         self._caches = caches
         self._clock = clock
         self._entries: dict[Resource[Any], Entry] = {}
-        network = ipaddress.IPv4Network(service_cluster_ip_range)
-        self._services = ServiceStrategy(
-            Allocator(network, self._used_cluster_ips), Allocator(NODE_PORTS, self._used_node_ports)
-        )
+        self._allocations = ServiceAllocations(service_cluster_ip_range, caches, caches)
 
     def entry(self, resource: Resource[Any]) -> Entry:
         """Raises: ApiError (MethodNotAllowed) for what is never stored."""
@@ -106,33 +109,22 @@ class Registry:
             strategy,
             _updates(stored, strategy),
             {"status": stamp_running} if stored is scheme.PODS else {},
+            self._allocations if stored is scheme.SERVICES else None,
             unconditional_update=stored not in _CONDITIONAL_ONLY,
             created_by_update=stored in _CREATED_BY_UPDATE,
         )
 
     def _strategy(self, resource: Resource[Any]) -> Strategy:
-        if resource is scheme.SERVICES:
-            return self._services
         if resource is scheme.CERTIFICATESIGNINGREQUESTS:
             return CsrStrategy(resource, self._clock)
         special = {
             scheme.PODS: PodStrategy,
             scheme.NAMESPACES: NamespaceStrategy,
             scheme.SECRETS: SecretStrategy,
+            scheme.SERVICES: ServiceStrategy,
             scheme.JOBS: JobStrategy,
         }
         return special.get(resource, GenericStrategy)(resource)
-
-    def _used_cluster_ips(self) -> Iterable[str]:
-        for service in self._caches.list(scheme.SERVICES):
-            if service.spec.clusterIP not in ("", HEADLESS):
-                yield service.spec.clusterIP
-
-    def _used_node_ports(self) -> Iterable[str]:
-        for service in self._caches.list(scheme.SERVICES):
-            for port in service.spec.ports:
-                if port.nodePort:
-                    yield str(port.nodePort)
 
 
 def _updates(resource: Resource[Any], strategy: Strategy) -> dict[str, Strategy]:

@@ -60,14 +60,25 @@ async def create(
         raise errors.invalid_object(resource.group, resource.kind, obj.metadata.name, found)
     _stamp(PodStep.VALIDATED, stamped_uid)
 
-    # Validating admission.
-    await context.admission.validate(_attributes(user, target, obj, options))
+    # What the server gives out, if the kind is given anything.
+    settle = await entry.begin(obj, None) if entry.begin is not None else _nothing
+    try:
+        # Validating admission.
+        await context.admission.validate(_attributes(user, target, obj, options))
 
-    # Store.
-    _stamp(PodStep.STORE, stamped_uid)
-    stored = await _store(context, entry, obj, generated, options.dry_run)
+        # Store.
+        _stamp(PodStep.STORE, stamped_uid)
+        stored = await _store(context, entry, obj, generated, options.dry_run)
+    except BaseException:
+        settle(False)
+        raise
+    settle(not options.dry_run)
     _stamp(PodStep.STORED, stamped_uid, stored.object.metadata.resourceVersion)  # type: ignore[attr-defined]
     return entry.view.show(stored)
+
+
+def _nothing(_stored: bool) -> None:
+    pass
 
 
 def check_namespace(target: Target, obj: Any) -> None:

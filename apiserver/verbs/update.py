@@ -4,6 +4,7 @@ Source: k8s.io/apiserver pkg/endpoints/handlers/update.go, pkg/registry/rest/upd
 pkg/registry/generic/registry/store.go (Update).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from apiserver.admission.interface import Attributes
@@ -63,8 +64,10 @@ async def change(
     the managed fields itself."""
     entry = context.registry.entry(target.resource)
     strategy = strategy_of(entry, target)
+    begun: list[Callable[[bool], None]] = []
 
     async def apply(old: Any) -> Any:
+        _settle(begun, stored=False)
         new = await _new(entry, target, wanted, old)
         check_preconditions(entry, new, old)
         _carry_system_metadata(new, old)
@@ -80,6 +83,10 @@ async def change(
         strategy.prepare_for_update(new, old)
         _raise_invalid(entry, strategy, new, old)
 
+        # What the server gives out, if the kind is given anything.
+        if entry.begin is not None and not target.subresource:
+            begun.append(await entry.begin(new, old))
+
         # Validating admission.
         await context.admission.validate(attributes)
 
@@ -88,13 +95,23 @@ async def change(
             managed_fields.track(entry.view.stored, target, options, new, old, context.clock.now())
         return new
 
-    updated = await entry.store.update(
-        target.namespace, target.name, apply, strategy, dry_run=options.dry_run
-    )
+    try:
+        updated = await entry.store.update(
+            target.namespace, target.name, apply, strategy, dry_run=options.dry_run
+        )
+    except BaseException:
+        _settle(begun, stored=False)
+        raise
+    _settle(begun, stored=not options.dry_run)
     told = entry.on_stored.get(target.subresource)
     if told is not None and not options.dry_run:
         told(updated.version.object, updated.old)
     return show(entry, target, updated.version)
+
+
+def _settle(begun: list[Callable[[bool], None]], *, stored: bool) -> None:
+    while begun:
+        begun.pop()(stored)
 
 
 def strategy_of(entry: Entry, target: Target) -> Strategy:

@@ -1,6 +1,5 @@
 """What is particular to kinds when they are created and updated."""
 
-import ipaddress
 from datetime import UTC, datetime
 
 import pytest
@@ -11,14 +10,13 @@ from apiserver.registry.core import binding, event, eviction
 from apiserver.registry.core.pod import PodStrategy, qos_class
 from apiserver.registry.core.pod_status import PodStatusStrategy
 from apiserver.registry.core.secret import SecretStrategy
-from apiserver.registry.core.service import Allocator, ServiceStrategy
 from apiserver.registry.strategy import GenericStrategy, StatusStrategy
 from podpath.api import scheme
 from podpath.api.errors import ApiError
 from protos.k8s.apps_v1_pb2 import Deployment
 from protos.k8s.autoscaling_v1_pb2 import Scale
 from protos.k8s.batch_v1_pb2 import Job
-from protos.k8s.core_v1_pb2 import Binding, Event, Pod, Secret, Service
+from protos.k8s.core_v1_pb2 import Binding, Event, Pod, Secret
 from protos.k8s.policy_v1_pb2 import PodDisruptionBudget
 
 NOW = datetime(2024, 1, 2, tzinfo=UTC)
@@ -201,54 +199,6 @@ def test_scale_shows_and_sets_replicas():
     assert deployment.spec.replicas == 5
     wanted.spec.replicas = -1
     assert [e.path for e in scale.validate(wanted)] == ["spec.replicas"]
-
-
-def services(*used):
-    network = ipaddress.IPv4Network("10.0.0.0/29")
-    return ServiceStrategy(
-        Allocator(network, lambda: used), Allocator(range(30000, 30002), lambda: ())
-    )
-
-
-def test_services_get_an_address_of_the_range():
-    strategy = services("10.0.0.2", "10.0.0.3", "10.0.0.4")
-    first, second = Service(), Service()
-    strategy.prepare_for_create(first)
-    strategy.prepare_for_create(second)
-    assert {first.spec.clusterIP, second.spec.clusterIP} == {"10.0.0.5", "10.0.0.6"}
-    assert list(first.spec.clusterIPs) == [first.spec.clusterIP]
-    with pytest.raises(ApiError, match="range is full"):
-        strategy.prepare_for_create(Service())
-
-
-def test_services_keep_their_address():
-    strategy = services()
-    old = Service()
-    strategy.prepare_for_create(old)
-    new = Service()
-    strategy.prepare_for_update(new, old)
-    assert new.spec.clusterIP == old.spec.clusterIP
-
-
-def test_headless_services_get_none():
-    headless = Service()
-    headless.spec.clusterIP = "None"
-    services().prepare_for_create(headless)
-    assert headless.spec.clusterIP == "None"
-
-
-def test_node_ports_are_given_out_and_kept():
-    strategy = services()
-    old = Service()
-    old.spec.type = "NodePort"
-    old.spec.ports.add(port=80)
-    strategy.prepare_for_create(old)
-    assert old.spec.ports[0].nodePort in (30000, 30001)
-    new = Service()
-    new.spec.type = "NodePort"
-    new.spec.ports.add(port=80)
-    strategy.prepare_for_update(new, old)
-    assert new.spec.ports[0].nodePort == old.spec.ports[0].nodePort
 
 
 @pytest.mark.parametrize(
