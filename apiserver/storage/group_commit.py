@@ -1,17 +1,20 @@
 """Concurrent writes, coalesced: one etcd transaction of nested compare-and-swap transactions.
 
-    submit ──► pending ──plan──► groups ──one round at a time──► etcd
-                  ▲                                               │
-                  └────── outcome unknown: the same again ◄───────┘
+    submit ──► pending ──plan──► groups ──a round or two under way──► etcd
+                  ▲                                                    │
+                  └──────── outcome unknown: the same again ◄──────────┘
 
-A round is flushed when the previous one is back, so a lone write is sent at once and a backlog
-becomes large groups. After a large round the next one lingers a moment for its writers to return.
+A lone write is sent at once, also beside another small round: a Pod's status does not wait for the
+Event of its binding. While a large round is under way, what comes gathers for the next one, so a
+backlog becomes large groups. After a large round the next one lingers a moment for its writers to
+return. A key is in one round at a time.
 docs/adr/0001-resource-version.md says how members of a group get versions of their own.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 
 import grpc
 
@@ -38,22 +41,26 @@ MAX_PARALLEL = 32
 
 LINGER_S = 0.002
 _LINGER_FROM = 16  # writes in the previous round that count as a backlog
+_ROUNDS_MAX = 2
 
 GIVE_UP_AFTER_S = 30.0
 """How long a write is repeated while etcd cannot be reached."""
 
 
-def plan(pending: Sequence[Write]) -> tuple[list[list[Write]], list[Write]]:
-    """The next round's groups, and the writes that wait for the one after.
+def plan(
+    pending: Sequence[Write], busy: Collection[str] = ()
+) -> tuple[list[list[Write]], list[Write]]:
+    """The next round's groups, and the writes that wait for a later one.
 
     The first group holds up to MAX_GROUP writes of at most MAX_REQUEST_BYTES, a deletion only as
     its first member. Further deletions and values that cannot hold an index go alone. Keys are
-    distinct in a round, and writes of one key keep their order.
+    distinct in a round, and writes of one key keep their order. No key in `busy` is written: these
+    are in a round that is under way.
     """
     shared: list[Write] = []
     lone: list[list[Write]] = []
     rest: list[Write] = []
-    seen: set[str] = set()
+    seen = set(busy)
     room = MAX_REQUEST_BYTES
     for position, write in enumerate(pending):
         if len(shared) == MAX_GROUP or (shared and write.size > room):
@@ -78,6 +85,11 @@ def linger_s(previous_round: int, pending: int) -> float:
     return LINGER_S if backlog and pending < previous_round // 2 else 0.0
 
 
+def may_send(under_way: Sequence[int]) -> bool:
+    """Whether a round may go while rounds of these sizes have not come back."""
+    return len(under_way) < _ROUNDS_MAX and all(size < _LINGER_FROM for size in under_way)
+
+
 class GroupCommit:
     """Takes writes from many tasks; `run` must be running for any of them to finish."""
 
@@ -86,7 +98,9 @@ class GroupCommit:
         self._clock = clock
         self._grouped = grouped
         self._pending: list[Write] = []
-        self._arrived = asyncio.Event()
+        self._busy: set[str] = set()
+        self._rounds: dict[asyncio.Task[None], int] = {}
+        self._wake = asyncio.Event()
 
     async def submit(self, key: str, value: Value | None, expected: int, lease: int = 0) -> int:
         """The version of the write (`expected` is etcd's revision, 0 to create).
@@ -108,7 +122,7 @@ class GroupCommit:
         if not self._grouped:
             write.alone = True
         self._pending.append(write)
-        self._arrived.set()
+        self._wake.set()
         return await write.done
 
     async def run(self) -> None:
@@ -121,31 +135,45 @@ class GroupCommit:
 
     async def _run(self) -> None:
         sent = 0
-        while True:
-            await self._arrived.wait()
-            if pause := linger_s(sent, len(self._pending)):
-                await self._clock.sleep(pause)
-            # Whoever stopped waiting before his write was sent gets no write.
-            wanted = [w for w in self._pending if w.in_doubt or not w.done.cancelled()]
-            groups, self._pending = plan(wanted)
-            sent = sum(map(len, groups))
-            unsettled = await self._send_round(groups)
-            if unsettled:
-                self._pending[:0] = unsettled
-                await self._clock.sleep(RETRY_DELAY_S)
-            if not self._pending:
-                self._arrived.clear()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                # Set when a write arrives and when a round is back.
+                await self._wake.wait()
+                self._wake.clear()
+                if not self._pending or not may_send(tuple(self._rounds.values())):
+                    continue
+                if pause := linger_s(sent, len(self._pending)):
+                    await self._clock.sleep(pause)
+                # Whoever stopped waiting before his write was sent gets no write.
+                wanted = [w for w in self._pending if w.in_doubt or not w.done.cancelled()]
+                groups, self._pending = plan(wanted, self._busy)
+                if groups:
+                    sent = sum(map(len, groups))
+                    round_ = tasks.create_task(self._round(groups), name="commit-round")
+                    self._rounds[round_] = sent
+                    self._busy.update(w.key for group in groups for w in group)
+                    round_.add_done_callback(partial(self._back, groups))
+
+    async def _round(self, groups: list[list[Write]]) -> None:
+        unsettled = await self._send_round(groups)
+        if unsettled:
+            # First in line again, but not before the delay: their keys are busy until then.
+            self._pending[:0] = unsettled
+            await self._clock.sleep(RETRY_DELAY_S)
+
+    def _back(self, groups: list[list[Write]], round_: asyncio.Task[None]) -> None:
+        del self._rounds[round_]
+        if round_.cancelled():  # perhaps before it began
+            for write in (w for group in groups for w in group):
+                _fail(write, StorageUnavailableError("the storage is shutting down"))
+        self._busy.difference_update(w.key for group in groups for w in group)
+        self._wake.set()
 
     async def _send_round(self, groups: list[list[Write]]) -> list[Write]:
         """The writes that must be sent again."""
-        try:
-            if len(groups) == 1:  # the common case, without a task of its own
-                return await self._send(groups[0])
-            again = await asyncio.gather(*(self._send(group) for group in groups))
-        except BaseException:
-            for write in (w for group in groups for w in group):
-                _fail(write, StorageUnavailableError("the storage is shutting down"))
-            raise
+        if len(groups) == 1:  # the common case, without a task of its own
+            return await self._send(groups[0])
+        again = await asyncio.gather(*(self._send(group) for group in groups))
         return [write for writes in again for write in writes]
 
     async def _send(self, group: list[Write]) -> list[Write]:

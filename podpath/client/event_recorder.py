@@ -34,6 +34,7 @@ QUEUE_LIMIT = 1000
 BATCH_LIMIT = 100
 ATTEMPTS_MAX = 12
 RETRY_S = 10.0
+LINGER_S = 0.05
 # Messages are cut like the API server would demand it.
 MESSAGE_LIMIT = 1024
 
@@ -66,11 +67,21 @@ def reference_to(
 class EventRecorder:
     """Records as `component` on `host`; nothing is sent unless `run()` runs."""
 
-    def __init__(self, client: Writer, component: str, *, clock: Clock, host: str = "") -> None:
+    def __init__(
+        self,
+        client: Writer,
+        component: str,
+        *,
+        clock: Clock,
+        host: str = "",
+        linger_s: float = LINGER_S,
+    ) -> None:
+        """`linger_s`: how long the first Event waits for others to go with it."""
         self._client = client
         self._component = component
         self._host = host
         self._clock = clock
+        self._linger_s = linger_s
         self._correlator = Correlator()
         self._pending: OrderedDict[tuple[str, str], _Pending] = OrderedDict()
         self._wake = asyncio.Event()
@@ -117,6 +128,9 @@ class EventRecorder:
             if not self._pending:
                 self._wake.clear()
                 await self._wake.wait()
+                # Nobody waits for an Event, but it takes the server's time from what it tells of.
+                if self._linger_s:
+                    await self._clock.sleep(self._linger_s)
             await self.flush()
 
     async def flush(self) -> None:

@@ -12,6 +12,7 @@ from apiserver.storage.group_commit import (
     MAX_PARALLEL,
     MAX_REQUEST_BYTES,
     linger_s,
+    may_send,
     plan,
 )
 from apiserver.storage.interface import Stored, Value
@@ -81,6 +82,25 @@ def test_plan(pending: list[Write], groups: list[list[str]], rest: list[str]) ->
     planned, waiting = plan(pending)
     assert keys(planned) == groups
     assert [w.key for w in waiting] == rest
+
+
+def test_keys_of_a_round_under_way_wait() -> None:
+    planned, waiting = plan([write("a"), write("b"), deletion("c")], busy={"a", "c"})
+    assert keys(planned) == [["b"]]
+    assert [w.key for w in waiting] == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("under_way", "expected"),
+    [
+        pytest.param((), True, id="idle"),
+        pytest.param((1,), True, id="beside a small round"),
+        pytest.param((16,), False, id="a backlog gathers"),
+        pytest.param((1, 1), False, id="two are enough"),
+    ],
+)
+def test_when_a_round_may_go(under_way: tuple[int, ...], expected: bool) -> None:
+    assert may_send(under_way) is expected
 
 
 @given(
