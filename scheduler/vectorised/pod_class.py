@@ -46,7 +46,8 @@ class PodClass:
     def __init__(self, table: NodeTable, plugins: LocalPlugins, pod: PodInfo) -> None:
         self._table = table
         self._plugins = plugins
-        self.pod = pod
+        # Of its own: the cache replaces the message of a placed Pod by the bound one.
+        self.pod = PodInfo(pod.pod)
         self.book = StatusBook()
         self._static_version = -1
         self._seen = 0

@@ -153,7 +153,7 @@ class RealCluster:
 
     def _waits_for_volumes(self, pod: str) -> str:
         """The node for which the Pod's volumes are being bound; empty when none are."""
-        found = re.search(rf'"AssumePodVolumes" pod="{pod}" node="([^"]+)"', self._tail())
+        found = re.search(rf'"AssumePodVolumes"[^\n]* pod="{pod}" node="([^"]+)"', self._tail())
         return found.group(1) if found else ""
 
     def _tail(self) -> str:

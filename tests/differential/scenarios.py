@@ -35,13 +35,17 @@ class Scenario:
 
 def scenario(seed: int) -> Scenario:
     kind = KINDS[seed % len(KINDS)]
-    return _Builder(random.Random(seed), kind).build(seed)
+    return _Builder(random.Random(seed), kind, seed).build(seed)
 
 
 class _Builder:
-    def __init__(self, rng: random.Random, kind: str) -> None:
+    def __init__(self, rng: random.Random, kind: str, seed: int) -> None:
         self._r = rng
         self._kind = kind
+        # Names are the scenario's own: what a scheduler may still remember of another is no part
+        # of this one.
+        self._node_name = f"s{seed}n{{}}".format
+        self._suffix = f"-{seed}"
 
     def _one(self, *options: Any) -> Any:
         return self._r.choice(options)
@@ -56,12 +60,12 @@ class _Builder:
     def build(self, seed: int) -> Scenario:
         made = Scenario(seed, self._kind)
         count = self._r.randint(2, 12)
-        made.nodes = [self._node(f"n{i}") for i in range(count)]
+        made.nodes = [self._node(self._node_name(i)) for i in range(count)]
         for i in range(self._r.randint(0, count * 3)):
-            other = self._pod(f"other{i}", placed=True)
-            other["spec"]["nodeName"] = f"n{self._r.randrange(count)}"
+            other = self._pod(f"other{i}{self._suffix}", placed=True)
+            other["spec"]["nodeName"] = self._node_name(self._r.randrange(count))
             made.placed.append(other)
-        made.pod = self._pod("subject", placed=False)
+        made.pod = self._pod(f"subject{self._suffix}", placed=False)
         if self._about("volumes"):
             self._volumes(made)
         if self._about("defaults"):
@@ -201,7 +205,7 @@ class _Builder:
             ]
             if self._chance(0.2):
                 terms[0]["matchFields"] = [
-                    {"key": "metadata.name", "operator": "In", "values": ["n0"]}
+                    {"key": "metadata.name", "operator": "In", "values": [self._node_name(0)]}
                 ]
             found["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": terms}
         if self._chance(0.7):
@@ -275,7 +279,7 @@ class _Builder:
         """A bound claim with a volume in a zone, an unbound one, a disk, or limits of a driver."""
         namespace = made.pod["metadata"]["namespace"]
         what = self._one("zone", "affinity", "immediate", "waiting", "disk", "limit", "missing")
-        claim_name = "claim"
+        claim_name = f"claim{self._suffix}"
         made.pod["spec"]["volumes"] = [
             {"name": "v", "persistentVolumeClaim": {"claimName": claim_name}}
         ]
@@ -289,7 +293,7 @@ class _Builder:
             return
         mode = "Immediate" if what == "immediate" else "WaitForFirstConsumer"
         storage_class: Tree = {
-            "metadata": {"name": "sc"},
+            "metadata": {"name": f"sc{self._suffix}"},
             "provisioner": self._one("csi.example.com", "kubernetes.io/no-provisioner"),
             "volumeBindingMode": mode,
         }
@@ -311,7 +315,10 @@ class _Builder:
                 csi_node = {"metadata": {"name": name}, "spec": {"drivers": [driver]}}
                 made.others.append((scheme.CSINODES, csi_node))
         made.others.append(
-            (scheme.PERSISTENTVOLUMECLAIMS, _claim(namespace, claim_name, bound=bound))
+            (
+                scheme.PERSISTENTVOLUMECLAIMS,
+                _claim(namespace, claim_name, self._suffix, bound=bound),
+            )
         )
 
     def _volume(self, what: str, namespace: str, claim: str) -> Tree:
@@ -319,7 +326,7 @@ class _Builder:
         spec: Tree = {
             "capacity": {"storage": "5Gi"},
             "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "sc",
+            "storageClassName": f"sc{self._suffix}",
             "claimRef": {"kind": "PersistentVolumeClaim", "namespace": namespace, "name": claim},
             "csi": {"driver": "csi.example.com", "volumeHandle": "h1"},
         }
@@ -328,20 +335,20 @@ class _Builder:
             spec["nodeAffinity"] = {
                 "required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
             }
-        return {"metadata": {"name": "pv", "labels": labels}, "spec": spec}
+        return {"metadata": {"name": f"pv{self._suffix}", "labels": labels}, "spec": spec}
 
 
-def _claim(namespace: str, name: str, *, bound: bool) -> Tree:
+def _claim(namespace: str, name: str, suffix: str, *, bound: bool) -> Tree:
     tree: Tree = {
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": "1Gi"}},
-            "storageClassName": "sc",
+            "storageClassName": f"sc{suffix}",
         },
     }
     if bound:
         tree["metadata"]["annotations"] = {"pv.kubernetes.io/bind-completed": "yes"}
-        tree["spec"]["volumeName"] = "pv"
+        tree["spec"]["volumeName"] = f"pv{suffix}"
         tree["status"] = {"phase": "Bound"}
     return tree

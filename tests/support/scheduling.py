@@ -59,7 +59,8 @@ class Cluster:
             self.cache.add(one)
 
     def decide(self, a_pod):
-        return self.algorithm.schedule(self.framework, PodInfo(a_pod), self.cache.nodes())
+        self.decided = PodInfo(a_pod)
+        return self.algorithm.schedule(self.framework, self.decided, self.cache.nodes())
 
     def rejections(self, a_pod):
         """{node: reasons} of the nodes that do not fit; {"": reasons} for a PreFilter rejection."""

@@ -197,7 +197,7 @@ def run(seed, node_count, steps, percentage):
         made = dice.node(name)
         for cluster in both:
             cluster.cache.set_node(made)
-    placed = []
+    placed, templates = [], []
     for step in range(steps):
         what = dice.number(0, 19)
         if what == 0 and placed:
@@ -222,7 +222,8 @@ def run(seed, node_count, steps, percentage):
             for cluster in both:
                 cluster.handle.nominator.add(rival, where)
         else:
-            template = dice.pod(f"p{step}")
+            template = dice.one(*templates) if templates and dice.chance(0.5) else dice.pod("p")
+            templates.append(template)
             for copy in range(dice.number(1, 3)):
                 a_pod = type(template)()
                 a_pod.CopyFrom(template)
@@ -230,8 +231,14 @@ def run(seed, node_count, steps, percentage):
                 expected, found = (told(cluster.decide(a_pod)) for cluster in both)
                 assert found == expected
                 if expected["node"]:
+                    bound = type(a_pod)()
+                    bound.CopyFrom(a_pod)
+                    bound.spec.nodeName = expected["node"]
+                    confirmed = dice.chance(0.7)
                     for cluster in both:
-                        cluster.cache.assume(PodInfo(a_pod), expected["node"])
+                        cluster.cache.assume(cluster.decided, expected["node"])
+                        if confirmed:
+                            cluster.cache.add(bound)
                     placed.append(a_pod.metadata.uid)
     return both[1]
 
