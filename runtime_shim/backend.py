@@ -6,10 +6,10 @@ listings itself; a backend only makes things happen and reports exits. To add on
 docs/howto/runtime-backend.md. One suite runs on all: tests/contract/test_runtime_backends.py.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from podpath.component_base.clock import Clock
 from podpath.component_base.streaming.process import ByteStream, Process
@@ -138,10 +138,10 @@ class Containers(Protocol):
 class Stats(Protocol):
     """Figures, taken at call time without starting a process."""
 
-    def container_stats(self, container: ContainerRecord) -> cri.ContainerStats:
+    async def container_stats(self, container: ContainerRecord) -> cri.ContainerStats:
         """Of a running container; what is not known is absent."""
 
-    def sandbox_stats(self, sandbox: SandboxRecord) -> cri.LinuxPodSandboxStats:
+    async def sandbox_stats(self, sandbox: SandboxRecord) -> cri.LinuxPodSandboxStats:
         """Of the Pod as a whole, without its containers' own."""
 
 
@@ -218,7 +218,13 @@ class BackendFactory(Protocol):
     def __call__(self, context: BackendContext) -> Backend: ...
 
 
-class EventSource(Protocol):
-    """Optional: a backend whose events are better than the shim's own."""
+@runtime_checkable
+class RemoteStreams(Protocol):
+    """Optional: a backend whose engine has a streaming server of its own. Its `exec`, `attach` and
+    `port_forward` are not called then; callers are sent to these URLs."""
 
-    def events(self) -> AsyncIterator[cri.ContainerEventResponse]: ...
+    async def exec_url(self, request: cri.ExecRequest) -> str: ...
+
+    async def attach_url(self, request: cri.AttachRequest) -> str: ...
+
+    async def port_forward_url(self, request: cri.PortForwardRequest) -> str: ...

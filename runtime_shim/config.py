@@ -45,6 +45,15 @@ class Config:
     registry_hosts_dir: str = option(
         "/etc/containerd/certs.d", help="hosts.toml files by registry, as containerd reads them"
     )
+    proxy_endpoint: str = option(
+        "", help="backend proxy: unix:///PATH of the CRI server that does the work"
+    )
+    proxy_record: str = option(
+        "", help="backend proxy: file that every call to that server is written to, as JSON lines"
+    )
+    proxy_faults: str = option(
+        "", help="backend proxy: calls to spoil, RPC=CODE[:PROBABILITY][:DELAY_S], separated by ;"
+    )
     streaming_address: str = option("127.0.0.1", help="address of the streaming server")
     streaming_port: int = option(0, help="port of the streaming server; 0: a free one")
     teardown: bool = option(

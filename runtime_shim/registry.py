@@ -11,6 +11,7 @@ GROUP = "podpath.runtime_backends"
 OWN = {
     "nerdctl": "runtime_shim.backends.nerdctl",
     "fake": "runtime_shim.backends.fake",
+    "proxy": "runtime_shim.backends.proxy",
 }
 
 

@@ -203,14 +203,14 @@ class FakeBackend(FakeImages):
 
     # -- figures -----------------------------------------------------------------------------------
 
-    def container_stats(self, container: ContainerRecord) -> cri.ContainerStats:
+    async def container_stats(self, container: ContainerRecord) -> cri.ContainerStats:
         stats = cri.ContainerStats()
         _fill_usage(stats.cpu, stats.memory, self._now_ns(), container.started_at)
         stats.writable_layer.timestamp = stats.cpu.timestamp
         stats.writable_layer.used_bytes.value = 4096
         return stats
 
-    def sandbox_stats(self, sandbox: SandboxRecord) -> cri.LinuxPodSandboxStats:
+    async def sandbox_stats(self, sandbox: SandboxRecord) -> cri.LinuxPodSandboxStats:
         stats = cri.LinuxPodSandboxStats()
         _fill_usage(stats.cpu, stats.memory, self._now_ns(), sandbox.created_at)
         stats.process.timestamp = stats.cpu.timestamp

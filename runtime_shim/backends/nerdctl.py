@@ -375,12 +375,12 @@ class NerdctlBackend(NerdctlImages):
             edits["resources"].setdefault(part, {}).update(values)
         path.write_text(json.dumps(edits))
 
-    def container_stats(self, container: ContainerRecord) -> cri.ContainerStats:
+    async def container_stats(self, container: ContainerRecord) -> cri.ContainerStats:
         running = self._running.get(container.id)
         pid = running.pid if running else 0
         return nerdctl_stats.of_container(container.engine.get("cgroup", ""), pid, self._now_ns())
 
-    def sandbox_stats(self, sandbox: SandboxRecord) -> cri.LinuxPodSandboxStats:
+    async def sandbox_stats(self, sandbox: SandboxRecord) -> cri.LinuxPodSandboxStats:
         members = [r for r in self._running.values() if r.sandbox_id == sandbox.id]
         return nerdctl_stats.of_sandbox(
             sandbox.config.linux.cgroup_parent,

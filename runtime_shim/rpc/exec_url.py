@@ -1,6 +1,7 @@
 """Exec, Attach and PortForward: each answers a URL of the streaming server, good for one use."""
 
 from protos.cri import runtime_v1_pb2 as cri
+from runtime_shim.backend import RemoteStreams
 from runtime_shim.errors import invalid, precondition, unimplemented
 from runtime_shim.rpc.exec_sync import running_container
 from runtime_shim.runtime import Runtime, StreamUrls
@@ -12,14 +13,20 @@ async def get_exec(runtime: Runtime, request: cri.ExecRequest) -> cri.ExecRespon
     if not request.cmd:
         raise invalid("cmd: a command is needed")
     _check_streams(request)
-    running_container(runtime, request.container_id)
+    record = running_container(runtime, request.container_id)
+    backend = runtime.backend(record.handler)
+    if isinstance(backend, RemoteStreams):
+        return cri.ExecResponse(url=await backend.exec_url(request))
     return cri.ExecResponse(url=_streams(runtime).exec_url(request))
 
 
 async def get_attach(runtime: Runtime, request: cri.AttachRequest) -> cri.AttachResponse:
     """Raises: CriError INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (does not run)."""
     _check_streams(request)
-    running_container(runtime, request.container_id)
+    record = running_container(runtime, request.container_id)
+    backend = runtime.backend(record.handler)
+    if isinstance(backend, RemoteStreams):
+        return cri.AttachResponse(url=await backend.attach_url(request))
     return cri.AttachResponse(url=_streams(runtime).attach_url(request))
 
 
@@ -32,6 +39,9 @@ async def get_port_forward(
     sandbox = runtime.state.sandbox(request.pod_sandbox_id)
     if sandbox.state != READY:
         raise precondition(f"sandbox {sandbox.id!r} is not ready")
+    backend = runtime.backend(sandbox.handler)
+    if isinstance(backend, RemoteStreams):
+        return cri.PortForwardResponse(url=await backend.port_forward_url(request))
     return cri.PortForwardResponse(url=_streams(runtime).port_forward_url(request))
 
 

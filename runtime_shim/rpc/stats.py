@@ -12,7 +12,7 @@ async def container_stats(
 ) -> cri.ContainerStatsResponse:
     """Raises: CriError NOT_FOUND."""
     record = runtime.state.container(request.container_id)
-    return cri.ContainerStatsResponse(stats=_of_container(runtime, record))
+    return cri.ContainerStatsResponse(stats=await _of_container(runtime, record))
 
 
 async def list_container_stats(
@@ -25,7 +25,7 @@ async def list_container_stats(
         label_selector=request.filter.label_selector,
     )
     found = [r for r in runtime.state.select_containers(asked) if r.state == RUNNING]
-    return cri.ListContainerStatsResponse(stats=[_of_container(runtime, r) for r in found])
+    return cri.ListContainerStatsResponse(stats=[await _of_container(runtime, r) for r in found])
 
 
 async def pod_sandbox_stats(
@@ -33,7 +33,7 @@ async def pod_sandbox_stats(
 ) -> cri.PodSandboxStatsResponse:
     """Raises: CriError NOT_FOUND."""
     record = runtime.state.sandbox(request.pod_sandbox_id)
-    return cri.PodSandboxStatsResponse(stats=_of_sandbox(runtime, record))
+    return cri.PodSandboxStatsResponse(stats=await _of_sandbox(runtime, record))
 
 
 async def list_pod_sandbox_stats(
@@ -42,13 +42,13 @@ async def list_pod_sandbox_stats(
     """Of ready sandboxes that match the filter."""
     asked = cri.PodSandboxFilter(id=request.filter.id, label_selector=request.filter.label_selector)
     found = [r for r in runtime.state.select_sandboxes(asked) if not r.stopped_at]
-    return cri.ListPodSandboxStatsResponse(stats=[_of_sandbox(runtime, r) for r in found])
+    return cri.ListPodSandboxStatsResponse(stats=[await _of_sandbox(runtime, r) for r in found])
 
 
-def _of_container(runtime: Runtime, record: ContainerRecord) -> cri.ContainerStats:
+async def _of_container(runtime: Runtime, record: ContainerRecord) -> cri.ContainerStats:
     stats = cri.ContainerStats()
     if record.state == RUNNING:
-        stats.CopyFrom(runtime.backend(record.handler).container_stats(record))
+        stats.CopyFrom(await runtime.backend(record.handler).container_stats(record))
     stats.attributes.CopyFrom(
         cri.ContainerAttributes(
             id=record.id,
@@ -60,10 +60,10 @@ def _of_container(runtime: Runtime, record: ContainerRecord) -> cri.ContainerSta
     return stats
 
 
-def _of_sandbox(runtime: Runtime, record: SandboxRecord) -> cri.PodSandboxStats:
-    linux = runtime.backend(record.handler).sandbox_stats(record)
+async def _of_sandbox(runtime: Runtime, record: SandboxRecord) -> cri.PodSandboxStats:
+    linux = await runtime.backend(record.handler).sandbox_stats(record)
     members = [c for c in runtime.state.containers_of(record.id) if c.state == RUNNING]
-    linux.containers.extend(_of_container(runtime, c) for c in members)
+    linux.containers.extend([await _of_container(runtime, c) for c in members])
     annotations: Mapping[str, str] = record.config.annotations
     return cri.PodSandboxStats(
         attributes=cri.PodSandboxAttributes(

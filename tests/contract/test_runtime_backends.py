@@ -1,4 +1,5 @@
-"""One suite for every container engine: the fake in memory, nerdctl with real containers."""
+"""One suite for every container engine: the fake in memory, nerdctl with real containers, and
+the proxy in front of containerd's own CRI."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,6 +25,7 @@ from tests.support.shims import (
 ENGINES = [
     pytest.param("fake", id="fake"),
     pytest.param("nerdctl", id="nerdctl", marks=pytest.mark.e2e),
+    pytest.param("proxy", id="proxy", marks=pytest.mark.e2e),
 ]
 
 
@@ -49,13 +51,35 @@ def nerdctl_shim(tmp_path_factory: pytest.TempPathFactory):
             shim.teardown()
 
 
+@pytest.fixture(scope="module")
+def proxy_shim(tmp_path_factory: pytest.TempPathFactory):
+    if problem := containerd.available():
+        pytest.skip(problem)
+    root = tmp_path_factory.mktemp("proxy")
+    with containerd.running_cri(root / "containerd", subnet="10.187.0.0/24") as engine:
+        engine.load(containerd.CRI_NAMESPACE, image_tar.BUSYBOX_IMAGE)
+        record = root / "calls.jsonl"
+        flags = (
+            "--backend=proxy",
+            f"--proxy-endpoint=unix://{engine.address}",
+            f"--proxy-record={record}",
+        )
+        shim = ShimProcess(root, flags)
+        shim.start()
+        try:
+            yield shim
+        finally:
+            shim.teardown()
+        assert b'"rpc":"StartContainer"' in record.read_bytes()
+
+
 @pytest.fixture(params=ENGINES)
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Cri]:
     if request.param == "fake":
         async with fake_shim(SystemClock(), write_logs=True) as shim:
             yield in_memory(shim)
     else:
-        process: ShimProcess = request.getfixturevalue("nerdctl_shim")
+        process: ShimProcess = request.getfixturevalue(f"{request.param}_shim")
         async with process.client() as client:
             try:
                 yield client
@@ -262,7 +286,9 @@ async def test_logs_are_in_cri_format(engine: Cri, tmp_path: Path) -> None:
 
 
 async def test_stats_of_a_running_container(engine: Cri) -> None:
-    sandbox_id, container_id = await engine.running(sandbox_config("counted"), container_config())
+    sandbox = sandbox_config("counted")
+    sandbox.linux.cgroup_parent = "/podpath-test/counted"
+    sandbox_id, container_id = await engine.running(sandbox, container_config())
     request = cri.ContainerStatsRequest(container_id=container_id)
     stats = (await engine.service.ContainerStats(request)).stats
     assert stats.attributes.id == container_id
@@ -297,7 +323,7 @@ async def test_an_image_is_found_by_every_kind_of_reference(engine: Cri) -> None
     image = await status("podpath/busybox")
     assert image.id.startswith("sha256:")
     assert list(image.repo_tags) == ["docker.io/podpath/busybox:latest"]
-    for reference in (image.id, image.repo_tags[0], image.repo_digests[0]):
+    for reference in (image.id, *image.repo_tags, *image.repo_digests):
         assert await status(reference) == image
 
 

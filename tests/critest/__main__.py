@@ -1,12 +1,14 @@
-"""`python -m tests.critest [--only shim|containerd] [--focus TEXT] [--websocket]`.
+"""`python -m tests.critest [--only shim|containerd|proxy] [--focus TEXT] [--websocket]`.
 
 Starts a registry that serves critest's images under their names, a containerd and the shim on it,
 runs critest against the shim and against containerd's own CRI, and prints at the end:
 
     shim: N passed, N failed
     containerd: N passed, N failed
+    proxy: N passed, N failed           (the shim's proxy backend in front of containerd's CRI)
 
-Exit code 1 if the shim fails a case that containerd passes, or passes fewer than MINIMUM.
+Exit code 1 if the shim or the proxy fails a case that containerd passes, or the shim passes fewer
+than MINIMUM.
 """
 
 import argparse
@@ -15,7 +17,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,38 +25,11 @@ from pathlib import Path
 from podpath.component_base import binaries, image_tar
 from tests.critest.images import E2E, STAGING, all_images
 from tests.support import containerd, registry
+from tests.support.shims import ShimProcess
 
 MINIMUM = 83
 NAMESPACE = "critest"
 CRITEST_TIMEOUT_S = 1800
-_CRI_CONFIG = """[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "docker.io/podpath/pause:3.10"
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "{root}/cni"
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "{hosts}"
-"""
-_BRIDGE = "critest0"
-_CNI = {
-    "cniVersion": "1.0.0",
-    "name": "critest",
-    "plugins": [
-        {
-            "type": "bridge",
-            "bridge": _BRIDGE,
-            "isGateway": True,
-            "ipMasq": True,
-            "ipam": {
-                "type": "host-local",
-                "ranges": [[{"subnet": "10.189.0.0/24"}]],
-                "routes": [{"dst": "0.0.0.0/0"}],
-            },
-        },
-        {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
-    ],
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +55,18 @@ def main(arguments: Sequence[str]) -> int:
             served.push(image.repository, image.tags, image.spec)
         served.map_names(hosts, (E2E, STAGING))
         outcomes: dict[str, Outcome] = {}
-        if options.only != "containerd":
+        if options.only in ("", "shim"):
             with shim(root / "shim", hosts) as endpoint:
                 outcomes["shim"] = run_critest(endpoint, root / "shim-report", options)
         if options.only != "shim":
-            with containerd_cri(root / "cri", hosts) as endpoint:
-                outcomes["containerd"] = run_critest(endpoint, root / "cri-report", options)
+            with containerd.running_cri(root / "cri", hosts) as engine:
+                endpoint = f"unix://{engine.address}"
+                if options.only != "proxy":
+                    outcomes["containerd"] = run_critest(endpoint, root / "cri-report", options)
+                if options.only in ("", "proxy"):
+                    with proxy(root / "proxy", endpoint) as proxied:
+                        report_dir = root / "proxy-report"
+                        outcomes["proxy"] = run_critest(proxied, report_dir, options)
     return report(outcomes, whole=not options.focus)
 
 
@@ -95,42 +75,32 @@ def shim(root: Path, hosts: Path) -> Iterator[str]:
     """A containerd with the shim on it; yields the CRI endpoint."""
     with containerd.running(root / "containerd") as engine:
         engine.load(NAMESPACE, image_tar.PAUSE_IMAGE)
-        socket = root / "cri.sock"
-        argv = [
-            sys.executable,
-            "-m",
-            "runtime_shim",
-            f"--listen=unix://{socket}",
-            f"--state-dir={root}/state",
-            f"--containerd-address={engine.address}",
-            f"--containerd-namespace={NAMESPACE}",
-            f"--registry-hosts-dir={hosts}",
-            "--pod-cidr=10.188.0.0/24",
-            "--log-level=debug",
-        ]
-        with open(root / "shim.log", "wb") as log:
-            process = subprocess.Popen(argv, stdout=log, stderr=log)
+        process = ShimProcess(
+            root,
+            [
+                f"--containerd-address={engine.address}",
+                f"--containerd-namespace={NAMESPACE}",
+                f"--registry-hosts-dir={hosts}",
+                "--pod-cidr=10.188.0.0/24",
+            ],
+        )
+        process.start()
         try:
-            _wait_for(socket, process)
-            yield f"unix://{socket}"
+            yield process.endpoint
         finally:
-            process.terminate()
-            process.wait(20)
-            subprocess.run([*argv, "--teardown"], capture_output=True, check=False)
+            process.teardown()
 
 
 @contextmanager
-def containerd_cri(root: Path, hosts: Path) -> Iterator[str]:
-    """containerd's own CRI; yields its endpoint."""
-    (root / "cni").mkdir(parents=True)
-    (root / "cni" / "10-critest.conflist").write_text(json.dumps(_CNI))
-    more = _CRI_CONFIG.format(root=root, hosts=hosts)
-    with containerd.running(root, cri=True, more_config=more) as engine:
-        engine.load("k8s.io", image_tar.PAUSE_IMAGE)
-        try:
-            yield f"unix://{engine.address}"
-        finally:
-            subprocess.run(["ip", "link", "delete", _BRIDGE], capture_output=True, check=False)
+def proxy(root: Path, endpoint: str) -> Iterator[str]:
+    """The shim in front of another CRI server; yields the shim's endpoint."""
+    process = ShimProcess(root, ["--backend=proxy", f"--proxy-endpoint={endpoint}"])
+    root.mkdir(parents=True)
+    process.start()
+    try:
+        yield process.endpoint
+    finally:
+        process.stop()
 
 
 def run_critest(endpoint: str, report_dir: Path, options: argparse.Namespace) -> Outcome:
@@ -176,7 +146,10 @@ def report(outcomes: dict[str, Outcome], *, whole: bool) -> int:
         for case, message in sorted(outcome.failed.items()):
             print(f"{name} FAILED: {case}\n    {' '.join(message.split())[:400]}")
     ours, theirs = outcomes.get("shim"), outcomes.get("containerd")
-    behind = sorted(set(ours.failed) & theirs.passed) if ours and theirs else []
+    behind = []
+    for name in ("shim", "proxy"):
+        if theirs and name in outcomes:
+            behind += [f"{c} ({name})" for c in sorted(set(outcomes[name].failed) & theirs.passed)]
     for case in behind:
         print(f"only containerd passes: {case}")
     for name, outcome in outcomes.items():
@@ -186,19 +159,11 @@ def report(outcomes: dict[str, Outcome], *, whole: bool) -> int:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.critest", description=__doc__)
-    parser.add_argument("--only", choices=("shim", "containerd"), default="")
+    parser.add_argument("--only", choices=("shim", "containerd", "proxy"), default="")
     parser.add_argument("--focus", default="", help="regular expression on the cases' names")
     parser.add_argument("--websocket", action="store_true", help="stream over WebSocket, not SPDY")
     parser.add_argument("--seed", type=int, default=1, help="order of the cases")
     return parser.parse_args(arguments)
-
-
-def _wait_for(socket: Path, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 20
-    while not socket.exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError("the shim did not start; see its log")
-        time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A containerd of one's own: temporary root, state and socket; nothing of it is left afterwards."""
 
+import json
 import os
 import shutil
 import signal
@@ -24,6 +25,18 @@ address = "{root}/containerd.sock"
 path = "{root}/opt"
 {more}
 """
+
+
+_CRI_CONFIG = """[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "docker.io/podpath/pause:3.10"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{root}/cni"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{hosts}"
+"""
+CRI_NAMESPACE = "k8s.io"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,42 @@ def running(root: Path, *, cri: bool = False, more_config: str = "") -> Iterator
         process.wait(10)
         _unmount_below(root)
         shutil.rmtree(root, ignore_errors=True)
+
+
+@contextmanager
+def running_cri(
+    root: Path, hosts: Path | None = None, *, subnet: str = "10.189.0.0/24"
+) -> Iterator[Containerd]:
+    """With its own CRI, a bridge for its Pods and the pause image."""
+    bridge = "cri" + subnet.split(".")[1]
+    network = {
+        "cniVersion": "1.0.0",
+        "name": bridge,
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": bridge,
+                "isGateway": True,
+                "ipMasq": True,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": f"{root}/ipam",
+                    "ranges": [[{"subnet": subnet}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            },
+            {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
+        ],
+    }
+    (root / "cni").mkdir(parents=True)
+    (root / "cni" / "10-test.conflist").write_text(json.dumps(network))
+    more = _CRI_CONFIG.format(root=root, hosts=hosts or root / "hosts")
+    with running(root, cri=True, more_config=more) as engine:
+        engine.load(CRI_NAMESPACE, image_tar.PAUSE_IMAGE)
+        try:
+            yield engine
+        finally:
+            subprocess.run(["ip", "link", "delete", bridge], capture_output=True, check=False)
 
 
 def _wait_for(root: Path, process: "subprocess.Popen[bytes]") -> None:
