@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := podpath apiserver scheduler kubelet runtime_shim controllers
 
-.PHONY: help setup protos fmt lint types imports test-fast test sim integration kubectl e2e bench \
+.PHONY: bench-scheduler help setup protos fmt lint types imports test-fast test sim integration kubectl e2e bench \
 	demo demo-docker docker check clean
 
 help: ## what can be made
@@ -59,6 +59,10 @@ sim: $(BIN)/podpath ## seeded simulations
 
 bench: setup ## the load of `podload` beside the real control plane where it is built
 	$(BIN)/python -m bench
+
+bench-scheduler: setup ## decisions per second, and Pods bound per second beside kube-scheduler
+	$(BIN)/python -m bench.scheduler
+	$(BIN)/python -m bench.scheduler_stack
 
 check: lint types imports ## the gate: style, types, imports, generated code, fast tests
 	@PYTHON=$(BIN)/python protos/generate.sh && git diff --exit-code --stat -- protos \
