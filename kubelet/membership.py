@@ -17,6 +17,7 @@ from kubelet.certificates import ClientCertificate, ServingCertificate, serving_
 from kubelet.config import Config
 from kubelet.kubelet import Kubelet
 from kubelet.node_object import NodeIdentity
+from kubelet.own_node import OwnNode
 from kubelet.pod_network import PodRange, PodRoutes
 from kubelet.routes import KernelRoutes
 from podpath.client.grpc import GrpcClient
@@ -42,6 +43,7 @@ def tasks(
         client, kubelet.runtime, identity.name, network_changed, clock=clock, rng=rng
     )
     yield "own-node", pod_range.informer.run()
+    yield "contradiction", OwnNode(pod_range.informer, kubelet.node_status).run()
     yield "pod-range", pod_range.run()
     if settings.pod_routes:
         routes = PodRoutes(client, KernelRoutes(), identity.name, clock=clock, rng=rng)
