@@ -64,6 +64,10 @@ class _Builder:
         for i in range(self._r.randint(0, count * 3)):
             other = self._pod(f"other{i}{self._suffix}", placed=True)
             other["spec"]["nodeName"] = self._node_name(self._r.randrange(count))
+            if self._kind in ("preemption", "mixed"):
+                # Of equal priority, who has run longer is spared; without it upstream's order is
+                # that of its sort.
+                other["status"] = {"startTime": f"2024-01-01T00:{i:02}:00Z"}
             made.placed.append(other)
         made.pod = self._pod(f"subject{self._suffix}", placed=False)
         if self._about("volumes"):
