@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from apiserver.admission.chain import Chain
 from apiserver.admission.interface import Plugin
+from apiserver.admission.resource_quota import ResourceQuotaAdmission
 from apiserver.authorization.interface import Authorizer
 from apiserver.caches import Caches
 from apiserver.handler_chain import HandlerChain
@@ -24,6 +25,7 @@ EAGER = (
     scheme.SECRETS,  # bootstrap tokens
     scheme.SERVICES,
     scheme.LIMITRANGES,
+    scheme.RESOURCEQUOTAS,
     scheme.PODDISRUPTIONBUDGETS,
     scheme.CLUSTERROLES,
     scheme.CLUSTERROLEBINDINGS,
@@ -57,8 +59,12 @@ def make_chain(  # the parts of a server
     writes_max: int = 200,
 ) -> HandlerChain:
     """What both doors call."""
+    registry = Registry(storage, caches, clock, service_cluster_ip_range)
+    for plugin in policy.plugins:
+        if isinstance(plugin, ResourceQuotaAdmission):
+            plugin.charge_to(registry.entry(scheme.RESOURCEQUOTAS).store)
     context = Context(
-        registry=Registry(storage, caches, clock, service_cluster_ip_range),
+        registry=registry,
         caches=caches,
         storage=storage,
         admission=Chain(policy.plugins),

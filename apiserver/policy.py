@@ -46,7 +46,7 @@ def make(config: Config, caches: Caches, clock: Clock) -> Rules:
         )
         admission = plugins.build(
             authorizer,
-            plugins.Parts(caches, clock, random.Random()),
+            plugins.Parts(caches, clock, random.Random(), caches),
             config.enable_admission_plugins,
             config.disable_admission_plugins,
         )

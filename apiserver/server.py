@@ -139,7 +139,8 @@ async def _bootstrap(config: Config, chain: HandlerChain, caches: Caches, clock:
     deadline = clock.monotonic() + BOOTSTRAP_WAIT_S
     while True:
         try:
-            await reconcile_bootstrap(chain, users.LOOPBACK, client_ca)
+            today = clock.now().date().isoformat()
+            await reconcile_bootstrap(chain, users.LOOPBACK, client_ca, today)
             if config.secure_port:
                 await kubernetes_service.reconcile(chain, users.LOOPBACK, _place(config))
         except ApiError as error:

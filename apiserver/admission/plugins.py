@@ -20,12 +20,13 @@ from apiserver.admission.limit_ranger import LimitRanger
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.admission.priority import Priority
+from apiserver.admission.resource_quota import ResourceQuotaAdmission
 from apiserver.admission.runtime_class import RuntimeClassAdmission
 from apiserver.admission.service_account import ServiceAccountAdmission
 from apiserver.admission.taint_nodes import TaintNodesByCondition
 from apiserver.authorization.authorizer import ClusterAuthorizer
 from apiserver.authorization.escalation import EscalationCheck
-from apiserver.lister import Lister
+from apiserver.lister import ChangeSource, Lister
 from podpath.component_base.clock import Clock
 
 
@@ -40,6 +41,7 @@ class Parts:
     lister: Lister
     clock: Clock
     chance: random.Random
+    changes: ChangeSource
 
 
 # In upstream's order. NodeRestriction is off in a bare kube-apiserver and on in every cluster that
@@ -56,6 +58,7 @@ _PLUGINS: dict[str, Callable[[Parts, ClusterAuthorizer], Plugin]] = {
     "CertificateApproval": lambda _, a: CertificateApproval(a),
     "CertificateSigning": lambda _, a: CertificateSigning(a),
     "CertificateSubjectRestriction": lambda _p, _a: CertificateSubjectRestriction(),
+    "ResourceQuota": lambda p, _: ResourceQuotaAdmission(p.changes),
 }
 DEFAULT_ON = tuple(_PLUGINS)
 
@@ -83,7 +86,6 @@ _ABSENT = frozenset(
         "PodSecurity",
         "PodTolerationRestriction",
         "PodTopologyLabels",
-        "ResourceQuota",
         "StorageObjectInUseProtection",
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionWebhook",
@@ -120,9 +122,12 @@ def build(
     disable: Sequence[str] = (),
 ) -> list[Plugin]:
     """The plugins of an API server, in order, for `Chain`. Who asks for a certificate is
-    written first, the RBAC escalation check comes last; neither can be disabled.
+    written first, the RBAC escalation check comes last; neither can be disabled. Only quotas are
+    charged after it: what they have charged, nobody refuses any more.
 
     Raises: PluginError.
     """
     made = [_PLUGINS[name](parts, authorizer) for name in enabled(enable, disable)]
-    return [CertificateRequester(), *made, EscalationCheck(authorizer)]
+    quotas = [plugin for plugin in made if isinstance(plugin, ResourceQuotaAdmission)]
+    others = [plugin for plugin in made if plugin not in quotas]
+    return [CertificateRequester(), *others, EscalationCheck(authorizer), *quotas]

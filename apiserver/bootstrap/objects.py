@@ -23,21 +23,25 @@ NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 SYSTEM_PRIORITY = 2_000_000_000
 NODE_CRITICAL = "system-node-critical"
 CLUSTER_CRITICAL = "system-cluster-critical"
+TOKEN_TRACKING_CONFIG_MAP = "kube-apiserver-legacy-service-account-token-tracking"
 AUTHENTICATION_CONFIG_MAP = "extension-apiserver-authentication"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Objects of one resource, in the order in which they are created."""
+    """Objects of one resource, in the order in which they are created. Those that `follow` are
+    written again when they differ; others belong to the administrator once they are there."""
 
     resource: Resource[Any]
     objects: Sequence[Message]
+    follow: bool = False
 
 
-def bootstrap_objects(client_ca_pem: str = "") -> Iterator[Wanted]:
+def bootstrap_objects(client_ca_pem: str = "", today: str = "") -> Iterator[Wanted]:
     """Everything, in creation order: what others need comes first.
 
-    `client_ca_pem` is published for extension API servers; without it that ConfigMap is left out.
+    `client_ca_pem` is published for extension API servers, `today` (2024-12-31) as the day since
+    when the use of tokens in Secrets is watched; without them these ConfigMaps are left out.
     """
     yield Wanted(scheme.NAMESPACES, [namespace(name) for name in NAMESPACES])
     yield Wanted(scheme.PRIORITYCLASSES, list(priority_classes()))
@@ -46,7 +50,9 @@ def bootstrap_objects(client_ca_pem: str = "") -> Iterator[Wanted]:
     yield Wanted(scheme.ROLES, list(roles.namespaced_roles()))
     yield Wanted(scheme.ROLEBINDINGS, list(roles.role_bindings()))
     if client_ca_pem:
-        yield Wanted(scheme.CONFIGMAPS, [authentication_config_map(client_ca_pem)])
+        yield Wanted(scheme.CONFIGMAPS, [authentication_config_map(client_ca_pem)], follow=True)
+    if today:
+        yield Wanted(scheme.CONFIGMAPS, [token_tracking_config_map(today)])
 
 
 def namespace(name: str) -> Namespace:
@@ -72,3 +78,12 @@ def priority_classes() -> Iterator[PriorityClass]:
 def authentication_config_map(client_ca_pem: str) -> ConfigMap:
     meta = ObjectMeta(name=AUTHENTICATION_CONFIG_MAP, namespace="kube-system")
     return ConfigMap(metadata=meta, data={"client-ca-file": client_ca_pem})
+
+
+def token_tracking_config_map(today: str) -> ConfigMap:
+    """What the controller that cleans tokens in Secrets up looks at; there are none here.
+
+    Source: k8s.io/kubernetes pkg/controlplane/controller/legacytokentracking.
+    """
+    meta = ObjectMeta(name=TOKEN_TRACKING_CONFIG_MAP, namespace="kube-system")
+    return ConfigMap(metadata=meta, data={"since": today})

@@ -21,17 +21,19 @@ logger = logging.getLogger(__name__)
 Key = tuple[str, str]  # namespace, name
 
 
-async def reconcile_bootstrap(verbs: Verbs, user: UserInfo, client_ca_pem: str = "") -> int:
+async def reconcile_bootstrap(
+    verbs: Verbs, user: UserInfo, client_ca_pem: str = "", today: str = ""
+) -> int:
     """Returns how many objects were created. Call once the caches have synced, before serving.
 
     `user` needs all rights: `apiserver.authentication.users.LOOPBACK`.
     Raises: ApiError when an object cannot be created; calling again is safe.
     """
     created = 0
-    for wanted in bootstrap_objects(client_ca_pem):
+    for wanted in bootstrap_objects(client_ca_pem, today):
         existing = await _existing(verbs, user, wanted)
         created += await _create_missing(verbs, user, wanted, existing)
-        if wanted.resource is scheme.CONFIGMAPS:
+        if wanted.follow:
             await _follow(verbs, user, wanted, existing)
     if created:
         logger.info("bootstrap objects created", extra={"count": created})

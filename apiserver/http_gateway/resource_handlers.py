@@ -152,6 +152,14 @@ async def _watch(context: Context, call: Call, route: ResourceRoute) -> web.Stre
         return table
 
     events = context.verbs.watch(call.user, replace(target, name=""), options)
+    if options.send_initial_events and output.convert != TABLE:
+        empty = ListResult((), "")
+        blueprint = (
+            partial_metadata.list_bytes(empty, output.media_type)
+            if output.convert
+            else list_bytes(target.resource, empty, output.media_type)
+        )
+        events = watch_stream.with_list_blueprint(events, blueprint)
     framer = watch_stream.framer_for(output, table_of)
     headers = [("Audit-Id", call.audit_id), ("Cache-Control", "no-cache, private")]
     return await watch_stream.serve(call.request, events, framer, options.timeout_s, headers)

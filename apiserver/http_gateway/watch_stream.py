@@ -7,6 +7,7 @@ Source: k8s.io/apiserver pkg/endpoints/handlers/watch.go.
 """
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
@@ -19,11 +20,13 @@ from apiserver.http_gateway.negotiation import JSON, PROTOBUF, TABLE, Output
 from apiserver.http_gateway.partial_metadata import partial_json, partial_unknown
 from apiserver.http_gateway.reply import ChunkedReply, Header
 from apiserver.http_gateway.responses import PROTOBUF_MAGIC, status_bytes
+from apiserver.storage.version import INITIAL_EVENTS_END, ObjectVersion
 from apiserver.verbs.interface import Version, WatchEvent
 from podpath.api.errors import ApiError
 from podpath.api.wire import framed, tag
 from protos.k8s.meta_v1_pb2 import Status
 
+INITIAL_EVENTS_BLUEPRINT = "kubernetes.io/initial-events-list-blueprint"
 EARLY_ERROR_S = 0.02
 """An error that comes within this time is the response; a later one is an ERROR event. Response
 headers wait no longer than this for the first event."""
@@ -136,6 +139,29 @@ def framer_for(output: Output, table_of: TableOf) -> Framer:
     if output.media_type == PROTOBUF:
         return ProtobufFramer(partial_unknown if output.convert else None)
     return JsonFramer(partial_json if output.convert else None)
+
+
+async def with_list_blueprint(events: Events, encoded_list: bytes) -> Events:
+    """The same events; the bookmark that ends the initial ones holds an empty list as the client
+    would have got it, so that it can make a list of them.
+
+    Source: k8s.io/apiserver pkg/endpoints/handlers/response.go (watchListTransformer).
+    """
+    async with aclosing(events) as stream:  # type: ignore[type-var]
+        async for batch in stream:
+            if batch and batch[-1].type == "BOOKMARK":
+                batch = [*batch[:-1], _blueprinted(batch[-1], encoded_list)]
+            yield batch
+
+
+def _blueprinted(event: WatchEvent, encoded_list: bytes) -> WatchEvent:
+    version = event.version
+    if INITIAL_EVENTS_END not in version.object.metadata.annotations:  # type: ignore[attr-defined]
+        return event
+    obj: Any = type(version.object)()
+    obj.CopyFrom(version.object)
+    obj.metadata.annotations[INITIAL_EVENTS_BLUEPRINT] = b64encode(encoded_list).decode()
+    return WatchEvent(event.type, ObjectVersion(version.resource, obj))
 
 
 async def serve(

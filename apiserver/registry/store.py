@@ -157,6 +157,19 @@ class Store:
             return Updated(stored, origin.object)
         raise errors.server_timeout(self.resource.group, self.resource.name, "update")
 
+    async def swap(self, obj: Any) -> Any:
+        """Stores `obj` in place of the very version that it names, without rules or admission.
+
+        Returns the stored object, which is shared from then on. Raises: Conflict, NotFound.
+        """
+        meta = obj.metadata
+        expected = meta.resourceVersion
+        stored = await self._replace(obj, Origin(obj, int(expected), live=True))
+        if isinstance(stored, Origin):
+            group, plural = self.resource.group, self.resource.name
+            raise errors.conflict(group, plural, meta.name, errors.STALE_OBJECT)
+        return stored.object
+
     async def delete(
         self,
         namespace: str,

@@ -501,6 +501,7 @@ def test_enabled_plugins_keep_upstreams_order(enable, disable, missing):
         "CertificateApproval",
         "CertificateSigning",
         "CertificateSubjectRestriction",
+        "ResourceQuota",
     )
 
 
@@ -520,6 +521,6 @@ def test_wrong_flags(enable, disable, message):
 
 def test_the_escalation_check_is_always_on():
     lister = FakeLister()
-    parts = plugins.Parts(lister, FakeClock(), random.Random(1))
+    parts = plugins.Parts(lister, FakeClock(), random.Random(1), lister)
     made = plugins.build(ClusterAuthorizer(lister, lister), parts, (), plugins.DEFAULT_ON)
     assert [plugin.name for plugin in made] == ["CertificateRequester", "RBACEscalationCheck"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from apiserver.http_gateway.watch_stream import JsonFramer, ProtobufFramer
-from apiserver.storage.version import ObjectVersion
+from apiserver.storage.version import ObjectVersion, bookmark
 from apiserver.verbs.interface import WatchEvent
 from podpath.api import json_codec, scheme
 from protos.k8s.core_v1_pb2 import ConfigMap
@@ -56,3 +56,21 @@ def test_a_batch_is_one_piece():
     obj = json_codec.from_json(ConfigMap, _TREES["added"]).message
     event = WatchEvent("MODIFIED", ObjectVersion(scheme.CONFIGMAPS, obj))
     assert JsonFramer().frames([event, event]) == 2 * JsonFramer().frames([event])
+
+
+async def test_the_end_of_initial_events_shows_how_the_list_would_look():
+    async def events():
+        yield [WatchEvent("ADDED", bookmark(scheme.PODS, 4))]
+        yield [WatchEvent("BOOKMARK", bookmark(scheme.PODS, 5, initial_events_end=True))]
+        yield [WatchEvent("BOOKMARK", bookmark(scheme.PODS, 6))]
+
+    told = [batch async for batch in watch_stream.with_list_blueprint(events(), b"[]")]
+    annotations = [dict(batch[-1].version.object.metadata.annotations) for batch in told]
+    assert annotations == [
+        {},
+        {
+            "k8s.io/initial-events-end": "true",
+            "kubernetes.io/initial-events-list-blueprint": "W10=",
+        },
+        {},
+    ]
