@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from apiserver.http_gateway import watch_stream
 from apiserver.http_gateway.watch_stream import JsonFramer, ProtobufFramer
 from apiserver.storage.version import ObjectVersion, bookmark
 from apiserver.verbs.interface import WatchEvent
