@@ -49,7 +49,7 @@ def parse_faults(text: str) -> dict[str, Fault]:
             found = None if code == "OK" else Code[code]
         except (ValueError, KeyError):
             equals = ""
-        if not equals:
+        if not equals or not rpc:
             raise invalid(f"fault {part!r}: expected RPC=CODE[:PROBABILITY][:DELAY_S]")
         faults[rpc] = Fault(found, probability, delay_s)
     return faults

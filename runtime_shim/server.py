@@ -19,7 +19,6 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from protos.cri import runtime_v1_pb2 as cri
 from runtime_shim.errors import CriError
-from runtime_shim.shim import RuntimeShim
 
 MAX_MESSAGE_BYTES = 16 << 20
 """As containerd and the kubelet have it."""
@@ -29,8 +28,11 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @asynccontextmanager
-async def serve(shim: RuntimeShim, socket: Path) -> AsyncIterator[None]:
-    """Serves while the block runs. The socket is its owner's alone (0600): CRI is root's power."""
+async def serve(shim: object, socket: Path) -> AsyncIterator[None]:
+    """Serves while the block runs. `shim` has RuntimeShim's methods.
+
+    The socket is its owner's alone (0600): CRI is root's power.
+    """
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -59,13 +61,13 @@ def method_name(rpc: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", rpc).lower()
 
 
-def _handlers(service: ServiceDescriptor, shim: RuntimeShim) -> "grpc.GenericRpcHandler[Any, Any]":
+def _handlers(service: ServiceDescriptor, shim: object) -> "grpc.GenericRpcHandler[Any, Any]":
     return grpc.method_handlers_generic_handler(
         service.full_name, {method.name: _handler(method, shim) for method in service.methods}
     )
 
 
-def _handler(method: MethodDescriptor, shim: RuntimeShim) -> "grpc.RpcMethodHandler[Any, Any]":
+def _handler(method: MethodDescriptor, shim: object) -> "grpc.RpcMethodHandler[Any, Any]":
     call = getattr(shim, method_name(method.name))
     make = grpc.unary_unary_rpc_method_handler
     behaviour: Callable[..., Any] = _unary(call)

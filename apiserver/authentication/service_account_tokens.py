@@ -31,7 +31,7 @@ from protos.k8s.meta_v1_pb2 import ObjectMeta
 
 VERIFIED_TOKENS_MAX = 8192
 DELETED_GRACE = timedelta(minutes=1)  # how long a deleted object's tokens are still good
-CLOCK_SKEW = timedelta(minutes=1)  # between API servers that share a signing key
+CLOCK_SKEW = timedelta(minutes=1)  # leeway at both ends of a token's life, as upstream's library
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -206,7 +206,7 @@ class ServiceAccountTokens:
 
     def _check_times(self, claims: Claims) -> None:
         now = self._clock.now()
-        if now >= claims.expires:
+        if now - CLOCK_SKEW > claims.expires:
             raise TokenError("service account token has expired")
         if now < claims.not_before - CLOCK_SKEW:
             raise TokenError("service account token is not valid yet")

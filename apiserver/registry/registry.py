@@ -11,6 +11,7 @@ from apiserver.registry.core import event
 from apiserver.registry.core.namespace import NamespaceFinalizeStrategy, NamespaceStrategy
 from apiserver.registry.core.pod import PodStrategy
 from apiserver.registry.core.pod_status import PodStatusStrategy, stamp_running
+from apiserver.registry.core.pod_subresources import EphemeralContainersStrategy, ResizeStrategy
 from apiserver.registry.core.secret import SecretStrategy
 from apiserver.registry.core.service import ServiceStrategy
 from apiserver.registry.core.service_allocation import ServiceAllocations
@@ -133,6 +134,9 @@ def _updates(resource: Resource[Any], strategy: Strategy) -> dict[str, Strategy]
     if "status" in resource.subresources:
         status = PodStatusStrategy if resource is scheme.PODS else StatusStrategy
         updates["status"] = status(strategy)
+    if resource is scheme.PODS:
+        updates["ephemeralcontainers"] = EphemeralContainersStrategy(strategy)
+        updates["resize"] = ResizeStrategy(strategy)
     if "scale" in resource.subresources:
         updates["scale"] = strategy
     if isinstance(strategy, CsrStrategy):

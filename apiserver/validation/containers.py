@@ -122,9 +122,9 @@ def validate_ephemeral_containers(
                     "FieldValueNotFound", f"{here}.targetContainerName", f'Not found: "{target}"'
                 )
             )
-        for name in ("ports", "lifecycle", *_PROBES, "resources"):
+        for name in ("ports", "resources", "lifecycle", *_PROBES):
             if _is_set(container, name):
-                detail = f"{name} cannot be set for an Ephemeral Container"
+                detail = "cannot be set for an Ephemeral Container"
                 found.append(forbidden_field(f"{here}.{name}", detail))
     return found
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from apiserver.admission.interface import Attributes
 from apiserver.registry.core import eviction
 from apiserver.registry.subresources import REVIEWS, STATUS, body_of
 from apiserver.storage.version import ObjectVersion
 from apiserver.verbs.bind import bind
-from apiserver.verbs.context import Context
+from apiserver.verbs.context import Context, copy_of
 from apiserver.verbs.delete import delete
 from apiserver.verbs.interface import Target, UserInfo, Version, WriteOptions
 from podpath.api import errors
@@ -41,6 +42,8 @@ async def post(
         resource = target.resource
         name = f"{resource.name}/{target.subresource}" if target.subresource else resource.name
         raise errors.method_not_supported(resource.group, name, "create")
+    if target.subresource:  # reviews ask a question and change nothing
+        await _admit(context, user, target, obj, options.dry_run)
     answer = await handler(user, target, obj)
     return ObjectVersion(body_of(target.resource, target.subresource), answer)
 
@@ -63,13 +66,41 @@ async def _evict(
 ) -> Version:
     """Deletes the Pod unless a disruption budget forbids it for now."""
     _check(target, request)
-    pod = (await context.registry.entry(PODS).store.get(target.namespace, target.name)).object
-    budgets = context.caches.list(PODDISRUPTIONBUDGETS, target.namespace)
-    eviction.check(pod, budgets)  # type: ignore[arg-type]
     dry_run = options.dry_run or bool(request.deleteOptions.dryRun)
+    await _admit(context, user, target, request, dry_run)
+    pods, budgets = (context.registry.entry(r) for r in (PODS, PODDISRUPTIONBUDGETS))
+    pod: Any = (await pods.store.get(target.namespace, target.name)).object
+    known = context.caches.list(PODDISRUPTIONBUDGETS, target.namespace)
+    budget = eviction.budget_of(pod, known)
+
+    async def disrupted(old: Any) -> Any:
+        new = copy_of(old)
+        eviction.disrupt(new, target.name, context.clock.now())
+        return new
+
+    async def marked(old: Any) -> Any:
+        new = copy_of(old)
+        eviction.mark(new, context.clock.now())
+        return new
+
+    if budget is not None:
+        name = budget.metadata.name
+        await budgets.store.update(
+            target.namespace, name, disrupted, budgets.updates["status"], dry_run=dry_run
+        )
     owner = Target(target.resource, target.namespace, target.name)
+    if not dry_run and pod.spec.nodeName:
+        await pods.store.update(target.namespace, target.name, marked, pods.updates["status"])
     await delete(context, user, owner, request.deleteOptions, dry_run)
     return _created()
+
+
+async def _admit(
+    context: Context, user: UserInfo, target: Target, obj: Message, dry_run: bool
+) -> None:
+    attributes = Attributes(user, target, "CREATE", obj, None, dry_run)
+    await context.admission.mutate(attributes)
+    await context.admission.validate(attributes)
 
 
 def _created() -> Version:

@@ -31,15 +31,10 @@ async def update(
         obj = entry.view.to_stored(obj)
     _check_name(target, obj)
     check_namespace(target, obj)
-    if not obj.metadata.resourceVersion and not entry.unconditional_update:
-        resource = entry.view.stored
-        detail = "must be specified for an update"
-        missing = FieldError(
-            "FieldValueInvalid", "metadata.resourceVersion", f"Invalid value: 0x0: {detail}"
-        )
-        raise errors.invalid_object(resource.group, resource.kind, target.name, [missing])
 
     async def present(_: Any) -> Any:
+        if not obj.metadata.resourceVersion and not entry.unconditional_update:
+            raise _unconditional(entry, target)
         return copy_of(obj)
 
     try:
@@ -48,6 +43,13 @@ async def update(
         if error.reason != "NotFound" or not _may_create(entry, target, obj):
             raise
     return Created(await create(context, user, target, obj, options, context.new_uid()))
+
+
+def _unconditional(entry: Entry, target: Target) -> ApiError:
+    resource = entry.view.stored
+    detail = "Invalid value: 0x0: must be specified for an update"
+    missing = FieldError("FieldValueInvalid", "metadata.resourceVersion", detail)
+    return errors.invalid_object(resource.group, resource.kind, target.name, [missing])
 
 
 async def change(

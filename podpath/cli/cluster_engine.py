@@ -140,5 +140,7 @@ class Engine:
 
 
 def _last_line(output: bytes) -> str:
-    lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
+    """The last line that says something; engines end with an advice to read their help."""
+    lines = [line.strip() for line in output.decode(errors="replace").splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Run '", "See '"))]
+    return said[-1] if said else ""

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from podpath.cli import cluster
+from podpath.cli import cluster, cri
 from podpath.cli import demo as demonstration
 from podpath.cli import down as teardown
 from podpath.cli import explain as explaining
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(cri.app, name="cri")
 
 NameOption = Annotated[str, typer.Option(help="The cluster's name.")]
 StateDirOption = Annotated[

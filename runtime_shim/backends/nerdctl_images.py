@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -185,10 +186,11 @@ def pull_error(reference: str, complaint: str) -> CriError:
     """The registry's reason under the code that says what kind of failure it is."""
     text = complaint.lower()
     code = Code.UNKNOWN
-    if "not found" in text or "does not exist" in text:
-        code = Code.NOT_FOUND
-    elif "unauthorized" in text or "403" in text or "401" in text or "denied" in text:
+    # A registry that asks for credentials does not say whether the image exists.
+    if re.search(r"authoriz|denied|forbidden|\b40[13]\b", text):
         code = Code.PERMISSION_DENIED
+    elif "not found" in text or "does not exist" in text:
+        code = Code.NOT_FOUND
     elif any(
         word in text for word in ("no such host", "refused", "timeout", "unreachable", "dial")
     ):

@@ -11,6 +11,7 @@ from typing import Protocol
 from podpath.client.interface import Client
 from podpath.component_base.clock import Clock
 from scheduler.framework.cycle_state import CycleState
+from scheduler.framework.interface import FilterPlugin
 from scheduler.framework.status import Status
 from scheduler.listers import Listers
 from scheduler.node_info import NodeInfo
@@ -52,6 +53,9 @@ class Filters(Protocol):
 
     def filter_node(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status:
         """Beside the Pods nominated there, and without them."""
+
+    def filters_for(self, state: CycleState) -> Sequence[FilterPlugin]:
+        """Those whose PreFilter did not leave them out."""
 
     def pod_added(
         self, state: CycleState, pod: PodInfo, added: PodInfo, node: NodeInfo

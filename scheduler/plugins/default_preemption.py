@@ -32,6 +32,19 @@ from scheduler.pod_info import PodInfo
 NAME = "DefaultPreemption"
 _NOT_HELPFUL = unresolvable(NAME, "Preemption is not helpful for scheduling")
 _NO_VICTIMS = unresolvable(NAME, "No preemption victims found for incoming pod")
+_LOCAL_FILTERS = frozenset(
+    (
+        "NodeUnschedulable",
+        "NodeName",
+        "TaintToleration",
+        "NodeAffinity",
+        "NodePorts",
+        "NodeResourcesFit",
+    )
+)
+"""With only these at work, who has to go from a node follows from that node alone."""
+MEMO_MAX = 50_000
+
 _HIGHEST_NEGATIVE = 2**31
 """Added to each priority, so that more victims are always worse than fewer."""
 
@@ -58,6 +71,7 @@ class DefaultPreemption:
         self._handle = handle
         self._percentage = min_candidate_nodes_percentage
         self._absolute = min_candidate_nodes_absolute
+        self._memo: dict[tuple[object, ...], tuple[NodeInfo, object, Candidate | Status]] = {}
         self.running: set[str] = set()
         """uids of Pods whose victims are being evicted now."""
 
@@ -138,10 +152,11 @@ class DefaultPreemption:
         budgets = self._handle.listers.list(scheme.PODDISRUPTIONBUDGETS)
         harmless: list[Candidate] = []
         violating: list[Candidate] = []
+        kind = self._kind(state, pod, budgets)
         offset = self._handle.rng.randrange(len(potential))
         for i in range(len(potential)):
             node = potential[(offset + i) % len(potential)]
-            found = self._victims(state, pod, node, budgets)
+            found = self._remembered(kind, state, pod, node, budgets)
             if isinstance(found, Status):
                 statuses[node.name] = found
                 continue
@@ -149,6 +164,39 @@ class DefaultPreemption:
             if harmless and len(harmless) + len(violating) >= wanted:
                 break
         return harmless + violating, statuses
+
+    def _kind(
+        self, state: CycleState, pod: PodInfo, budgets: Sequence[PodDisruptionBudget]
+    ) -> tuple[object, ...] | None:
+        """What Pods with the same answer on an unchanged node share; None: ask each time."""
+        filters = self._handle.filters
+        assert filters is not None
+        if budgets or any(p.name not in _LOCAL_FILTERS for p in filters.filters_for(state)):
+            return None
+        return (pod.priority, *pod.signature)
+
+    def _remembered(
+        self,
+        kind: tuple[object, ...] | None,
+        state: CycleState,
+        pod: PodInfo,
+        node: NodeInfo,
+        budgets: Sequence[PodDisruptionBudget],
+    ) -> Candidate | Status:
+        """Pods of a kind often preempt one after another, while most nodes stay as they are."""
+        if kind is None:
+            return self._victims(state, pod, node, budgets)
+        rivals = self._handle.nominator.rivals(pod, node.name)
+        as_of = (node.generation, tuple(rival.uid for rival in rivals))
+        key = (kind, node.name)
+        known = self._memo.get(key)
+        if known is not None and known[0] is node and known[1] == as_of:
+            return known[2]
+        found = self._victims(state, pod, node, budgets)
+        if len(self._memo) >= MEMO_MAX:
+            self._memo.clear()
+        self._memo[key] = (node, as_of, found)
+        return found
 
     def candidates_wanted(self, node_count: int) -> int:
         return min(max(node_count * self._percentage // 100, self._absolute), node_count)

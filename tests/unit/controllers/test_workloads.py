@@ -135,8 +135,12 @@ async def test_a_deployments_life(client, tmp_path):
             return not pods.items and not sets.items
 
         await eventually(gone)
-        reasons = {e.reason for e in (await client.list(EVENTS)).items}
-        assert {"ScalingReplicaSet", "SuccessfulCreate"} <= reasons
+
+        async def told():
+            reasons = {e.reason for e in (await client.list(EVENTS)).items}
+            return {"ScalingReplicaSet", "SuccessfulCreate"} <= reasons
+
+        await eventually(told)
 
 
 @pytest.mark.parametrize("strategy", ["RollingUpdate", "Recreate"])

@@ -176,7 +176,7 @@ async def test_extended_expiration(spec, extend, lives_s):
 async def test_a_token_expires():
     world = World()
     token = await world.token(seconds=600)
-    world.clock.step(599)
+    world.clock.step(660)  # upstream's library allows for a minute of skew
     assert world.user(token).name
     world.clock.step(1)
     assert world.refused(token) == "service account token has expired"

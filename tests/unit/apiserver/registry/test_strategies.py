@@ -6,7 +6,7 @@ import pytest
 
 from apiserver.registry.apps import scale
 from apiserver.registry.batch.job import JobStrategy
-from apiserver.registry.core import binding, event, eviction
+from apiserver.registry.core import binding, event
 from apiserver.registry.core.pod import PodStrategy, qos_class
 from apiserver.registry.core.pod_status import PodStatusStrategy
 from apiserver.registry.core.secret import SecretStrategy
@@ -17,7 +17,6 @@ from protos.k8s.apps_v1_pb2 import Deployment
 from protos.k8s.autoscaling_v1_pb2 import Scale
 from protos.k8s.batch_v1_pb2 import Job
 from protos.k8s.core_v1_pb2 import Binding, Event, Pod, Secret
-from protos.k8s.policy_v1_pb2 import PodDisruptionBudget
 
 NOW = datetime(2024, 1, 2, tzinfo=UTC)
 
@@ -199,21 +198,3 @@ def test_scale_shows_and_sets_replicas():
     assert deployment.spec.replicas == 5
     wanted.spec.replicas = -1
     assert [e.path for e in scale.validate(wanted)] == ["spec.replicas"]
-
-
-@pytest.mark.parametrize(
-    ("allowed", "refused"), [pytest.param(1, False, id="yes"), pytest.param(0, True, id="no")]
-)
-def test_budgets_refuse_evictions(allowed, refused):
-    pod = Pod()
-    pod.status.phase = "Running"
-    pod.metadata.labels["app"] = "x"
-    budget = PodDisruptionBudget()
-    budget.spec.selector.matchLabels["app"] = "x"
-    budget.status.disruptionsAllowed = allowed
-    if not refused:
-        eviction.check(pod, [budget])
-        return
-    with pytest.raises(ApiError) as caught:
-        eviction.check(pod, [budget])
-    assert caught.value.code == 429

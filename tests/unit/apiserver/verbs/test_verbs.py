@@ -424,8 +424,7 @@ async def test_delete_collection_selects(chain):
     ("target", "code"),
     [
         pytest.param(Target(scheme.TOKENREVIEWS, "", "x"), 405, id="reviews are not stored"),
-        pytest.param(named(PODS, "a", "resize"), 405, id="resize"),
-        pytest.param(named(PODS, "a", "ephemeralcontainers"), 405, id="ephemeral containers"),
+        pytest.param(named(PODS, "a", "binding"), 405, id="binding"),
     ],
 )
 async def test_what_is_not_served_says_so(chain, target, code):

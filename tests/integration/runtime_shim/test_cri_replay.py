@@ -1,0 +1,125 @@
+"""`podpath cri`: calls passed on, written down, and played again."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from podpath.component_base.clock import SystemClock
+from protos.cri import runtime_v1_pb2 as cri
+from runtime_shim import replay
+from runtime_shim.errors import Code, CriError
+from runtime_shim.passthrough import Passthrough
+from runtime_shim.remote_cri import RemoteCri, parse_faults
+from runtime_shim.server import serve
+from tests.support.shims import Cri, InMemory, container_config, fake_shim, sandbox_config
+
+pytestmark = pytest.mark.integration
+
+
+def remote(socket: Path, *, record: str = "", faults: str = "") -> RemoteCri:
+    made = RemoteCri(
+        f"unix://{socket}", SystemClock(), record=record, faults=faults, dice=random.Random(1)
+    )
+    made.open()
+    return made
+
+
+async def drive(calls: Cri) -> None:
+    """A short life, as a kubelet drives it."""
+    sandbox_id, container_id = await calls.running(sandbox_config("played"), container_config())
+    await calls.status(container_id)
+    await calls.stop(container_id)
+    await calls.status(container_id)
+    await calls.remove_sandbox(sandbox_id)
+
+
+async def recorded(tmp_path: Path) -> bytes:
+    """The record of `drive` through a passing server in front of a fake one."""
+    async with fake_shim(SystemClock()) as shim, serve(shim, tmp_path / "fake.sock"):
+        passing = remote(tmp_path / "fake.sock", record=str(tmp_path / "calls"))
+        try:
+            through = InMemory(Passthrough(passing))  # type: ignore[arg-type]
+            await drive(Cri(through, through))
+        finally:
+            await passing.close()
+    return (tmp_path / "calls").read_bytes()
+
+
+async def test_a_record_played_on_the_same_runtime_differs_in_nothing(tmp_path: Path) -> None:
+    entries = list(replay.read((await recorded(tmp_path)).splitlines()))
+    assert [e["rpc"] for e in entries][:3] == ["RunPodSandbox", "CreateContainer", "StartContainer"]
+    async with fake_shim(SystemClock()) as shim, serve(shim, tmp_path / "other.sock"):
+        other = remote(tmp_path / "other.sock")
+        assert await replay.play(entries, other) == []
+        await other.close()
+
+
+async def test_another_answer_is_a_difference(tmp_path: Path) -> None:
+    entries = list(replay.read((await recorded(tmp_path)).splitlines()))
+    async with fake_shim(SystemClock()) as shim, serve(shim, tmp_path / "other.sock"):
+        other = remote(tmp_path / "other.sock", faults="StartContainer=UNAVAILABLE")
+        differences = await replay.play(entries, other)
+        await other.close()
+    assert differences[0] == replay.Difference(3, "StartContainer", "code OK became UNAVAILABLE")
+    assert any(d.rpc == "ContainerStatus" and "state" in d.what for d in differences)
+
+
+async def test_a_fault_reaches_the_caller_and_the_record(tmp_path: Path) -> None:
+    async with fake_shim(SystemClock()) as shim, serve(shim, tmp_path / "fake.sock"):
+        passing = remote(
+            tmp_path / "fake.sock",
+            record=str(tmp_path / "calls"),
+            faults="CreateContainer=RESOURCE_EXHAUSTED",
+        )
+        through = InMemory(Passthrough(passing))  # type: ignore[arg-type]
+        with pytest.raises(CriError) as raised:
+            await drive(Cri(through, through))
+        assert raised.value.code is Code.RESOURCE_EXHAUSTED
+        await passing.close()
+    last = (tmp_path / "calls").read_bytes().splitlines()[-1]
+    assert b'"code":"RESOURCE_EXHAUSTED"' in last
+
+
+async def test_credentials_are_not_written_down(tmp_path: Path) -> None:
+    async with fake_shim(SystemClock()) as shim, serve(shim, tmp_path / "fake.sock"):
+        passing = remote(tmp_path / "fake.sock", record=str(tmp_path / "calls"))
+        request = cri.PullImageRequest(
+            image=cri.ImageSpec(image="a/b:c"), auth=cri.AuthConfig(password="hunter2")
+        )
+        await passing.call("PullImage", request)
+        await passing.close()
+    assert b"hunter2" not in (tmp_path / "calls").read_bytes()
+    assert (tmp_path / "calls").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["x", "Stop=", "A=NO_SUCH_CODE", "A=OK:much", "=OK"])
+def test_malformed_faults(text: str) -> None:
+    with pytest.raises(CriError):
+        parse_faults(text)
+
+
+def test_faults() -> None:
+    faults = parse_faults("A=OK:0.5:2; B=UNAVAILABLE")
+    assert (faults["A"].code, faults["A"].probability, faults["A"].delay_s) == (None, 0.5, 2.0)
+    assert (faults["B"].code, faults["B"].probability) == (Code.UNAVAILABLE, 1.0)
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b'{"rpc": "Nothing", "request": {}}', b"[1]"])
+def test_a_line_that_is_no_call(line: bytes) -> None:
+    with pytest.raises(CriError, match="line 1"):
+        list(replay.read([line]))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("replay", "/no/such/file", "unix:///x"), ("proxy", "unix:///x", "--listen=y", "--record=z")],
+)
+def test_the_command_says_what_is_wrong(words: tuple[str, ...]) -> None:
+    argv = [sys.executable, "-m", "podpath.cli.main", "cri", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "no/such/file" in done.stderr or "expected unix" in done.stderr
