@@ -109,6 +109,7 @@ class Informer(Generic[ObjectT]):
         self._version = ""
         self._synced = asyncio.Event()
         self._backoff_s = BACKOFF_FIRST_S
+        self._expired = 0
 
     @property
     def has_synced(self) -> bool:
@@ -144,17 +145,14 @@ class Informer(Generic[ObjectT]):
                 if error.reason in ("Expired", "Gone"):
                     log.info("relisting", extra=self._fields(error))
                     self._version = ""
-                    await self._back_off_if(error)
+                    # The server answers: list at once. An Expired that follows upon a fresh list
+                    # without an event in between would be a hot loop.
+                    self._expired += 1
+                    if self._expired > 1:
+                        await self._back_off()
                     continue
                 log.warning("list or watch failed", extra=self._fields(error))
                 await self._back_off()
-
-    async def _back_off_if(self, error: ApiError) -> None:
-        """An Expired that follows upon a fresh list at once would be a hot loop."""
-        if self._backoff_s > BACKOFF_FIRST_S:
-            await self._back_off()
-        else:
-            self._backoff_s *= 2
 
     async def _back_off(self) -> None:
         delay = self._backoff_s * (1 + self._rng.random())
@@ -180,6 +178,7 @@ class Informer(Generic[ObjectT]):
                 break
         self._replace(items)
         self._version = page.resource_version
+        self._backoff_s = BACKOFF_FIRST_S
 
     async def _watch(self) -> None:
         started = self._clock.monotonic()
@@ -201,6 +200,7 @@ class Informer(Generic[ObjectT]):
                 else:
                     self._apply(events)
                     self._backoff_s = BACKOFF_FIRST_S
+                    self._expired = 0
         if not seen and self._clock.monotonic() - started < SHORTEST_WATCH_S:
             log.warning("watch ended at once", extra=self._fields(None))
             await self._back_off()
