@@ -2,6 +2,7 @@
 the proxy in front of containerd's own CRI."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -268,7 +269,16 @@ async def test_events_tell_a_containers_life(engine: Cri) -> None:
     ]
 
 
-async def test_logs_are_in_cri_format(engine: Cri, tmp_path: Path) -> None:
+@pytest.fixture
+def log_time(request: pytest.FixtureRequest) -> str:
+    """How a log line's time is written: by us with nine digits, always; containerd's own logger
+    writes Go's RFC3339Nano, which cuts zeros at the end."""
+    if request.node.callspec.params["engine"] == "proxy":
+        return r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)"
+    return r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"
+
+
+async def test_logs_are_in_cri_format(engine: Cri, tmp_path: Path, log_time: str) -> None:
     sandbox = sandbox_config(
         "logged",
         log_directory=str(tmp_path),
@@ -282,7 +292,8 @@ async def test_logs_are_in_cri_format(engine: Cri, tmp_path: Path) -> None:
             await asyncio.sleep(0.02)
     fields = [line.split(" ", 3) for line in path.read_text().splitlines()]
     assert [f[1:] for f in fields] == [["stdout", "F", "one"], ["stdout", "F", "two"]]
-    assert all(len(f[0]) == len("2024-01-02T03:04:05.123456789Z") for f in fields)
+    for time, *_ in fields:
+        assert re.fullmatch(log_time, time), time
 
 
 async def test_stats_of_a_running_container(engine: Cri) -> None:
