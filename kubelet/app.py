@@ -55,7 +55,7 @@ async def run(settings: Config) -> None:
             clock=clock,
             rng=rng,
             timers=Timers(clock),
-            status_writer=StatusWriter(client, clock),
+            status_writer=StatusWriter(client),
             objects=PodObjects(client, clock, TokenManager(client, clock, rng)),
             pods=ApiPodSource(client, selection_of(identity.name), clock=clock, rng=rng),
             services=services.all,

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 LINGER_S = 0.1
 RETRY_S = 5.0
+# A server that was away is asked again soon: what it missed is what others wait for.
+RETRY_UNAVAILABLE_S = 1.0
+_AWAY = frozenset({"ServiceUnavailable", "ServerTimeout", "Timeout", "TooManyRequests"})
 _CONFLICT_RETRIES = 5
 
 
@@ -171,16 +174,21 @@ class StatusManager:
             self._finish(tracked)
 
     def _refused(self, tracked: _Tracked, error: ApiError) -> None:
+        # What was sent is not what is stored: until it is, nothing counts as written.
         tracked.written = None
         meta = tracked.base.metadata
         if error.reason == "NotFound":
             return
-        tracked.conflicts += 1
-        if error.reason == "Conflict" and tracked.conflicts <= _CONFLICT_RETRIES:
+        if error.reason == "Conflict" and tracked.conflicts < _CONFLICT_RETRIES:
+            tracked.conflicts += 1
             self._spawn(self._read_again(tracked))
             return
         log.warning("status refused", extra={"pod": meta.name, "error": str(error)})
-        self._timers.at(self._clock.monotonic() + RETRY_S, lambda: self._submit(tracked))
+        self._submit_later(tracked, error)
+
+    def _submit_later(self, tracked: _Tracked, error: ApiError) -> None:
+        delay = RETRY_UNAVAILABLE_S if error.reason in _AWAY else RETRY_S
+        self._timers.at(self._clock.monotonic() + delay, lambda: self._submit(tracked))
 
     async def _read_again(self, tracked: _Tracked) -> None:
         meta = tracked.base.metadata
@@ -188,7 +196,7 @@ class StatusManager:
             pod = await self._client.get(PODS, meta.namespace, meta.name)
         except ApiError as error:
             if error.reason != "NotFound":
-                self._timers.at(self._clock.monotonic() + RETRY_S, lambda: self._submit(tracked))
+                self._submit_later(tracked, error)
             return
         if pod.metadata.uid != meta.uid:
             # Another Pod of that name: ours is gone.

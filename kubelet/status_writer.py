@@ -7,30 +7,22 @@ Source: pkg/kubelet/status/status_manager.go (syncPod); the batching is podpath'
 """
 
 import asyncio
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from podpath.api.errors import ApiError
 from podpath.api.scheme import PODS
 from podpath.client.interface import Client
-from podpath.component_base.clock import Clock
 from protos.k8s import core_v1_pb2 as core
-
-log = logging.getLogger(__name__)
 
 BATCH_MAX = 256
 CONCURRENT_BATCHES = 4
-RETRY_S = 1.0
-_LATER = frozenset(
-    {"ServiceUnavailable", "ServerTimeout", "Timeout", "TooManyRequests", "InternalError"}
-)
 
 
 @dataclass(slots=True)
 class StatusJob:
     """A write that is due. `build` makes the object at the last moment, None to write nothing;
-    `done` gets what was stored, or the error."""
+    `done` gets what was stored, or the error: whether to try again is its owner's to say."""
 
     uid: str
     build: Callable[[], core.Pod | None]
@@ -40,9 +32,8 @@ class StatusJob:
 class StatusWriter:
     """The queue of status writes."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._clock = clock
         self._waiting: dict[str, StatusJob] = {}
         self._under_way: set[str] = set()
         self._wake = asyncio.Event()
@@ -88,20 +79,13 @@ class StatusWriter:
     async def _send(self, built: list[tuple[StatusJob, core.Pod]]) -> None:
         self.calls += 1
         self.writes += len(built)
+        results: Sequence[core.Pod | ApiError]
         try:
             if len(built) == 1:
-                job, pod = built[0]
-                job.done(await self._client.update_status(PODS, pod))
-                return
-            results = await self._client.update_status_many(PODS, [pod for _, pod in built])
+                results = [await self._client.update_status(PODS, built[0][1])]
+            else:
+                results = await self._client.update_status_many(PODS, [pod for _, pod in built])
         except ApiError as error:
-            if len(built) == 1 and error.reason not in _LATER:
-                built[0][0].done(error)
-                return
-            log.warning("status write failed", extra={"pods": len(built), "error": str(error)})
-            await self._clock.sleep(RETRY_S)
-            for job, _ in built:
-                self._waiting.setdefault(job.uid, job)
-            return
+            results = [error] * len(built)
         for (job, _), result in zip(built, results, strict=True):
             job.done(result)

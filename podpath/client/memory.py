@@ -56,7 +56,7 @@ class MemoryClient:
     # What tests do to it
 
     def inject_error(self, method: str, error: ApiError, times: int = 1) -> None:
-        """The next `times` calls of `method` ("bind", "update_status", ...) raise `error`."""
+        """The next `times` calls of `method` ("bind", "update_status_many", ...) raise `error`."""
         self._errors.setdefault(method, []).extend([error] * times)
 
     def compact(self) -> None:
@@ -177,6 +177,7 @@ class MemoryClient:
     async def create_many(
         self, resource: Resource[ObjectT], objs: Sequence[ObjectT]
     ) -> Sequence[ObjectT | ApiError]:
+        self._raise_injected("create_many")
         return await asyncio.gather(*(outcome_of(self.create(resource, obj)) for obj in objs))
 
     async def update(
@@ -192,6 +193,7 @@ class MemoryClient:
     async def update_status_many(
         self, resource: Resource[ObjectT], objs: Sequence[ObjectT]
     ) -> Sequence[ObjectT | ApiError]:
+        self._raise_injected("update_status_many")
         return await asyncio.gather(
             *(outcome_of(self.update_status(resource, obj)) for obj in objs)
         )
@@ -253,12 +255,16 @@ class MemoryClient:
         self._put(PODS, copy)
 
     async def bind_many(self, bindings: Sequence[Binding]) -> Sequence[ApiError | None]:
+        self._raise_injected("bind_many")
         return await asyncio.gather(*(outcome_of(self.bind(binding)) for binding in bindings))
 
     # Its parts
 
     def _called(self, method: str, resource: Resource[Any], name: str) -> None:
         self.calls.append((method, resource.name, name))
+        self._raise_injected(method)
+
+    def _raise_injected(self, method: str) -> None:
         if self._errors.get(method):
             raise self._errors[method].pop(0)
 

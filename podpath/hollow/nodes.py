@@ -60,7 +60,7 @@ class HollowNodes:
             clock=clock,
             rng=rng,
             timers=Timers(clock),
-            status_writer=StatusWriter(client, clock),
+            status_writer=StatusWriter(client),
             objects=PodObjects(client, clock, TokenManager(client, clock, rng, shared=True)),
             pods=ApiPodSource(client, everybody, clock=clock, rng=rng),
             services=self._services.all,

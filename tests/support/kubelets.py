@@ -130,7 +130,7 @@ async def running_kubelet(
     rng = random.Random(7)
     events = RecordedEvents()
     timers = Timers(clock)
-    writer = StatusWriter(client, clock)
+    writer = StatusWriter(client)
     pods = ApiPodSource(client, selection_of(name), clock=clock, rng=rng)
     shared = Shared(
         client=client,

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from kubelet.status_manager import StatusManager, merged
+from kubelet.status_manager import RETRY_UNAVAILABLE_S, StatusManager, merged
 from kubelet.status_writer import StatusWriter
 from kubelet.timers import Timers
 from podpath.api import errors
@@ -17,7 +17,7 @@ class Harness:
     def __init__(self, linger_s=0.0):
         self.clock = FakeClock()
         self.client = MemoryClient(self.clock)
-        self.writer = StatusWriter(self.client, self.clock)
+        self.writer = StatusWriter(self.client)
         self.timers = Timers(self.clock)
         self.tasks = []
         self.manager = StatusManager(
@@ -88,6 +88,21 @@ async def test_conflict_is_read_again_and_keeps_what_others_wrote(harness):
     status = await harness.status()
     assert status.phase == "Running"
     assert [c.type for c in status.conditions] == ["example.com/x"]
+
+
+@pytest.mark.parametrize("pods", [1, 3])
+async def test_a_status_that_an_outage_swallowed_is_written_afterwards(harness, pods):
+    method = "update_status" if pods == 1 else "update_status_many"
+    harness.client.inject_error(method, errors.new("ServiceUnavailable", "away"), times=2)
+    for i in range(pods):
+        pod = await harness.client.create(PODS, new_pod(f"p{i}"))
+        harness.manager.set(pod, running())
+    for _ in range(2):
+        await harness.settle()
+        harness.clock.step(RETRY_UNAVAILABLE_S)
+    await harness.settle()
+    stored = await harness.client.list(PODS)
+    assert [pod.status.phase for pod in stored.items] == ["Running"] * pods
 
 
 async def test_an_ended_phase_is_not_reopened(harness):
