@@ -4,7 +4,6 @@ Everything that is made carries the cluster's label, so that `delete` finds it w
 also after a `create` that failed half-way.
 """
 
-import asyncio
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,14 @@ import yaml
 
 from podpath.api import scheme
 from podpath.api.errors import ApiError
-from podpath.cli import cluster_images, cluster_plan, container_services, join_token, network
+from podpath.cli import (
+    cluster_images,
+    cluster_plan,
+    container_services,
+    join_token,
+    loop,
+    network,
+)
 from podpath.cli.cluster_engine import CLUSTER_LABEL, NODE_LABEL, ROLE_LABEL, Engine
 from podpath.cli.cluster_plan import ClusterPlan
 from podpath.cli.layout import ClusterError, Layout
@@ -181,7 +187,7 @@ class Cluster:
                 return await join_token.make(client, SystemClock().now())
 
         try:
-            token = asyncio.run(make())
+            token = loop.run(make())
         except ApiError as error:
             raise ClusterError(f"no join token: {error}") from error
         config = KubeConfig(
@@ -195,7 +201,7 @@ class Cluster:
 
     def wait_ready(self, nodes: Sequence[str], timeout_s: float = NODES_TIMEOUT_S) -> None:
         """Until these nodes are Ready. Raises: ClusterError."""
-        asyncio.run(self._wait_ready(set(nodes), timeout_s))
+        loop.run(self._wait_ready(set(nodes), timeout_s))
 
     async def _wait_ready(self, waiting: set[str], timeout_s: float) -> None:
         clock = SystemClock()
@@ -300,7 +306,7 @@ class Cluster:
 
     def _fetch_kubeconfig(self, https: int, grpc: int) -> None:
         """Waits until the API server answers, and keeps how to reach it. Raises: ClusterError."""
-        asyncio.run(self._fetch(https, grpc))
+        loop.run(self._fetch(https, grpc))
 
     async def _fetch(self, https: int, grpc: int) -> None:
         clock = SystemClock()

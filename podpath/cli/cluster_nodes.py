@@ -1,12 +1,11 @@
 """What can be done to the containers of a cluster: faults, images, logs, another runtime."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from podpath.api import scheme
 from podpath.api.errors import ApiError
-from podpath.cli import container_services
+from podpath.cli import container_services, loop
 from podpath.cli.cluster_lifecycle import Cluster
 from podpath.cli.layout import ClusterError
 from podpath.client.grpc import GrpcClient
@@ -83,7 +82,7 @@ def remove(cluster: Cluster, node: str) -> None:
                 if error.reason != "NotFound":
                     raise ClusterError(f"node {node}: {error}") from error
 
-    asyncio.run(delete())
+    loop.run(delete())
     cluster.remove_container(node)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from podpath.cli import loop
 from podpath.component_base import binaries
 from podpath.component_base.clock import SystemClock
 from runtime_shim import replay as replaying
@@ -47,7 +48,7 @@ def proxy(
             await remote.close()
 
     try:
-        asyncio.run(run())
+        loop.run(run())
     except CriError as error:
         raise _usage(error.message) from None
     except KeyboardInterrupt:
@@ -71,7 +72,7 @@ def replay(
             await remote.close()
 
     try:
-        differences = asyncio.run(run())
+        differences = loop.run(run())
     except CriError as error:
         raise _usage(error.message) from None
     except OSError as error:

@@ -1,13 +1,12 @@
 """`podpath demo`: one Pod's whole way, with an unmodified kubectl, then some figures."""
 
-import asyncio
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from podpath.cli import components, containerd, down, trace, up
+from podpath.cli import components, containerd, down, loop, trace, up
 from podpath.cli.latency import Latencies, measure
 from podpath.cli.layout import ClusterError, ClusterState, Layout
 from podpath.client import kubeconfig
@@ -74,7 +73,7 @@ class _Walk:
         if self._state.runtime == "nerdctl":
             self._show_container()
         print("\n$ podpath trace hello")
-        uid = asyncio.run(trace.find_uid(self._layout, "hello"))
+        uid = loop.run(trace.find_uid(self._layout, "hello"))
         self._show_trace(trace.gather(self._layout, uid))
         self._kubectl("delete", "pod", "hello", expect='pod "hello" deleted')
         self._deployment()
@@ -151,7 +150,7 @@ def _report(layout: Layout, state: ClusterState, clock: SystemClock) -> None:
             at_once = await measure(client, clock, "at-once", _PODS_MEASURED, IMAGE, at_once=True)
             return one_by_one, at_once
 
-    one_by_one, at_once = asyncio.run(both())
+    one_by_one, at_once = loop.run(both())
     print(f"\ncreate to Running seen by a watch, {_PODS_MEASURED} Pods, runtime {state.runtime}:")
     print(f"  one after another: {_figures(one_by_one)}")
     print(f"  at once:           {_figures(at_once)}", flush=True)

@@ -1,6 +1,5 @@
 """The command `podpath`."""
 
-import asyncio
 import signal
 import sys
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from podpath.cli import cluster, cri
+from podpath.cli import cluster, cri, loop
 from podpath.cli import demo as demonstration
 from podpath.cli import down as teardown
 from podpath.cli import explain as explaining
@@ -145,7 +144,7 @@ def trace(
     layout = layout_of(name, state_dir)
     if layout.load() is None:
         raise ClusterError(f"there is no cluster {name} in {layout.root}; `podpath up` makes one")
-    uid = asyncio.run(tracing.find_uid(layout, pod))
+    uid = loop.run(tracing.find_uid(layout, pod))
     steps = tracing.gather(layout, uid)
     if not steps:
         raise ClusterError(f"no process remembers the creation of {pod} (uid {uid})")
@@ -184,7 +183,7 @@ def explain(
     if what_if is not None:
         tree = explaining.what_if(layout, what_if)
     else:
-        tree = explaining.fetch(layout, asyncio.run(tracing.find_uid(layout, pod)))
+        tree = explaining.fetch(layout, loop.run(tracing.find_uid(layout, pod)))
     if output == "json":
         _print_json(tree)
     else:

@@ -1,6 +1,5 @@
 """`podpath up`: a whole cluster on this machine, or the one from last time going on."""
 
-import asyncio
 import http.client
 import os
 import socket
@@ -10,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from podpath.api import scheme
-from podpath.cli import components, containerd, diagnostics, network
+from podpath.cli import components, containerd, diagnostics, loop, network
 from podpath.cli.layout import ClusterError, ClusterState, Layout, Node, clusters
 from podpath.cli.processes import Processes, ProcessSpec
 from podpath.client import kubeconfig
@@ -206,7 +205,7 @@ class _Runner:
 
     def wait_nodes(self, state: ClusterState) -> None:
         """Until each node's Ready condition is True; a dead kubelet is told at once."""
-        asyncio.run(self._wait_nodes({member.name for member in state.nodes}))
+        loop.run(self._wait_nodes({member.name for member in state.nodes}))
 
     async def _wait_nodes(self, waiting: set[str]) -> None:
         clock = SystemClock()
