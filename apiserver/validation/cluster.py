@@ -10,7 +10,7 @@ from apiserver.validation.metadata import IMMUTABLE
 from apiserver.validation.workloads import int_or_percent
 from podpath.api import json_codec, names
 from podpath.api.errors import FieldError, forbidden_field, invalid, not_supported, required
-from podpath.api.selectors import validate_message
+from podpath.api.selector_rules import validate_message
 from protos.k8s import core_v1_pb2, events_v1_pb2
 from protos.k8s.coordination_v1_pb2 import Lease
 from protos.k8s.policy_v1_pb2 import PodDisruptionBudget

@@ -9,7 +9,7 @@ from typing import Any
 from apiserver.validation.metadata import IMMUTABLE
 from apiserver.validation.pod import validate_template
 from apiserver.validation.workloads import not_negative, selects
-from podpath.api import json_codec, selectors
+from podpath.api import json_codec, selector_rules
 from podpath.api.errors import FieldError, go_labels, invalid, not_supported, required
 from podpath.api.go_text import quote
 from protos.k8s.batch_v1_pb2 import CronJob, Job, JobSpec
@@ -51,7 +51,7 @@ def validate_job(job: Job) -> list[FieldError]:
     if not job.spec.HasField("selector"):
         found.append(required("spec.selector"))
         return found
-    found += selectors.validate_message(job.spec.selector, "spec.selector")
+    found += selector_rules.validate_message(job.spec.selector, "spec.selector")
     labels = job.spec.template.metadata.labels
     if not selects(job.spec.selector, labels):
         detail = "`selector` does not match template `labels`"
@@ -65,7 +65,7 @@ def validate_job_update(new: Job, old: Job) -> list[FieldError]:
     if new.spec.completions != old.spec.completions and not indexed:
         found.append(invalid("spec.completions", new.spec.completions, IMMUTABLE))
     if new.spec.selector != old.spec.selector:
-        shown = selectors.go_selector(new.spec.selector)
+        shown = selector_rules.go_selector(new.spec.selector)
         found.append(invalid("spec.selector", shown, IMMUTABLE))
     shown_template = json_codec.to_json(new.spec.template)
     if shown_template != json_codec.to_json(old.spec.template):

@@ -7,7 +7,7 @@ from apiserver.validation.metadata import path_segment
 from podpath.api import names
 from podpath.api.errors import FieldError, GoValue, invalid, not_supported, required
 from podpath.api.go_text import quote
-from podpath.api.selectors import validate_message
+from podpath.api.selector_rules import validate_message
 from protos.k8s.rbac_v1_pb2 import (
     ClusterRole,
     ClusterRoleBinding,

@@ -16,7 +16,7 @@ from podpath.api.errors import (
     not_supported,
     required,
 )
-from podpath.api.selectors import validate_message
+from podpath.api.selector_rules import validate_message
 from protos.k8s.core_v1_pb2 import (
     Affinity,
     NodeAffinity,

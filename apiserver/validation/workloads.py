@@ -13,7 +13,7 @@ from apiserver.validation.metadata import (
     validate_labels,
 )
 from apiserver.validation.pod import validate_template
-from podpath.api import json_codec, names, selectors
+from podpath.api import json_codec, names, selector_rules, selectors
 from podpath.api.errors import (
     FieldError,
     GoValue,
@@ -85,10 +85,10 @@ def _selector(spec: Any, path: str, kind: str) -> list[FieldError]:
     if not spec.HasField("selector"):
         return [required(f"{path}.selector")]
     selector: LabelSelector = spec.selector
-    found = list(selectors.validate_message(selector, f"{path}.selector"))
+    found = list(selector_rules.validate_message(selector, f"{path}.selector"))
     if not selector.matchLabels and not selector.matchExpressions:
         detail = f"empty selector is invalid for {kind}"
-        found.append(invalid(f"{path}.selector", selectors.go_selector(selector), detail))
+        found.append(invalid(f"{path}.selector", selector_rules.go_selector(selector), detail))
     return found
 
 
@@ -105,7 +105,7 @@ def _unreadable(selector: LabelSelector, detail: str) -> list[FieldError]:
     try:
         selectors.from_message(selector)
     except SelectorError:
-        return [invalid("spec.selector", selectors.go_selector(selector), detail)]
+        return [invalid("spec.selector", selector_rules.go_selector(selector), detail)]
     return []
 
 
@@ -183,12 +183,12 @@ def immutable_selector(new: Any, old: Any) -> list[FieldError]:
     """A workload's selector may not change."""
     if new.spec.selector == old.spec.selector:
         return []
-    return [invalid("spec.selector", selectors.go_selector(new.spec.selector), IMMUTABLE)]
+    return [invalid("spec.selector", selector_rules.go_selector(new.spec.selector), IMMUTABLE)]
 
 
 def validate_daemon_set(daemon_set: DaemonSet) -> list[FieldError]:
     spec = daemon_set.spec
-    found = list(selectors.validate_message(spec.selector, "spec.selector"))
+    found = list(selector_rules.validate_message(spec.selector, "spec.selector"))
     if spec.HasField("selector") and not selects(spec.selector, spec.template.metadata.labels):
         labels = go_labels(spec.template.metadata.labels)
         found.append(invalid("spec.template.metadata.labels", labels, _MISMATCH))

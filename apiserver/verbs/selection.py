@@ -4,7 +4,8 @@ from apiserver.registry.views import View
 from apiserver.storage.watchers import Filter, Predicate
 from apiserver.verbs.interface import Selectors, Target
 from podpath.api import fields
-from podpath.api.selectors import FieldSelector, LabelSelector
+from podpath.api.field_selectors import FieldSelector
+from podpath.api.selectors import LabelSelector
 
 _INDEXED = ("metadata.name", "spec.nodeName")
 

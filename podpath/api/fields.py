@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from podpath.api import errors, selectors
+from podpath.api import errors, field_selectors, selectors
 from podpath.api.label_lexer import SelectorError
 from podpath.api.scheme import Resource
 
@@ -94,13 +94,15 @@ def _getter(resource: Resource[Any], field: str) -> Getter:
 
 
 def field_values(
-    resource: Resource[Any], message: Message, selector: selectors.FieldSelector
+    resource: Resource[Any], message: Message, selector: field_selectors.FieldSelector
 ) -> dict[str, str]:
     """What the object holds in the fields that `selector` names."""
     return {term.field: _getter(resource, term.field)(message) for term in selector.terms}
 
 
-def matches(resource: Resource[Any], message: Message, selector: selectors.FieldSelector) -> bool:
+def matches(
+    resource: Resource[Any], message: Message, selector: field_selectors.FieldSelector
+) -> bool:
     """True if the object's fields are as the selector asks."""
     return all(
         (_getter(resource, term.field)(message) == term.value) is term.equal
@@ -108,10 +110,10 @@ def matches(resource: Resource[Any], message: Message, selector: selectors.Field
     )
 
 
-def parse(resource: Resource[Any], text: str) -> selectors.FieldSelector:
+def parse(resource: Resource[Any], text: str) -> field_selectors.FieldSelector:
     """A field selector for this resource. Raises: ApiError (BadRequest) with upstream's text."""
     try:
-        selector = selectors.parse_fields(text)
+        selector = field_selectors.parse(text)
     except SelectorError as error:
         raise errors.bad_request(str(error)) from None
     known = selectable_fields(resource)

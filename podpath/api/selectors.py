@@ -1,27 +1,17 @@
-"""Label and field selectors: their texts, and whether an object's labels or fields match.
+"""Label selectors: their texts, the messages that hold them, and whether an object's labels match.
 
-Source: k8s.io/apimachinery pkg/labels/selector.go, pkg/fields/selector.go,
-pkg/apis/meta/v1/helpers.go, pkg/util/validation/validation.go.
+Source: k8s.io/apimachinery pkg/labels/selector.go, pkg/apis/meta/v1/helpers.go.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
 from podpath.api import names
-from podpath.api.errors import (
-    FieldError,
-    GoValue,
-    forbidden_field,
-    go_labels,
-    invalid,
-    required,
-)
 from podpath.api.go_text import quote
 from podpath.api.label_lexer import Lexer, SelectorError, Token
 from protos.k8s.meta_v1_pb2 import LabelSelector as LabelSelectorMessage
-from protos.k8s.meta_v1_pb2 import LabelSelectorRequirement
 
 
 class Operator(Enum):
@@ -280,151 +270,3 @@ def from_labels(labels: Mapping[str, str]) -> LabelSelector:
     return LabelSelector(
         tuple(Requirement(k, Operator.EQUALS, frozenset((v,))) for k, v in sorted(labels.items()))
     )
-
-
-def validate_message(
-    selector: LabelSelectorMessage, path: str, allow_invalid_values: bool = False
-) -> Iterable[FieldError]:
-    """What upstream's ValidateLabelSelector finds wrong."""
-    for key, value in sorted(selector.matchLabels.items()):
-        for problem in names.label_key_problems(key):
-            yield invalid(f"{path}.matchLabels", key, problem)
-        for problem in names.label_value_problems(value):
-            yield invalid(f"{path}.matchLabels", value, problem)
-    for index, expression in enumerate(selector.matchExpressions):
-        here = f"{path}.matchExpressions[{index}]"
-        yield from _validate_operator(expression, here)
-        for problem in names.label_key_problems(expression.key):
-            yield invalid(f"{here}.key", expression.key, problem)
-        if not allow_invalid_values:
-            for number, value in enumerate(expression.values):
-                for problem in names.label_value_problems(value):
-                    yield invalid(f"{here}.values[{number}]", value, problem)
-
-
-def _validate_operator(expression: LabelSelectorRequirement, path: str) -> Iterable[FieldError]:
-    if expression.operator in {"In", "NotIn"}:
-        if not expression.values:
-            detail = "must be specified when `operator` is 'In' or 'NotIn'"
-            yield required(f"{path}.values", detail)
-    elif expression.operator in {"Exists", "DoesNotExist"}:
-        if expression.values:
-            detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            yield forbidden_field(f"{path}.values", detail)
-    else:
-        yield invalid(f"{path}.operator", expression.operator, "not a valid selector operator")
-
-
-def go_selector(selector: LabelSelectorMessage) -> GoValue:
-    """A label selector as Go prints it."""
-    expressions = ", ".join(map(_go_requirement, selector.matchExpressions))
-    listed = f"{{{expressions}}}" if selector.matchExpressions else "(nil)"
-    return GoValue(
-        f"v1.LabelSelector{{MatchLabels:{go_labels(selector.matchLabels)}, "
-        f"MatchExpressions:[]v1.LabelSelectorRequirement{listed}}}"
-    )
-
-
-def _go_requirement(requirement: LabelSelectorRequirement) -> str:
-    values = ", ".join(map(quote, requirement.values))
-    listed = f"{{{values}}}" if requirement.values else "(nil)"
-    return (
-        f"v1.LabelSelectorRequirement{{Key:{quote(requirement.key)}, "
-        f"Operator:{quote(requirement.operator)}, Values:[]string{listed}}}"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class FieldTerm:
-    """One condition on one field."""
-
-    field: str
-    equal: bool
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class FieldSelector:
-    """All terms must hold; none at all matches everything."""
-
-    terms: tuple[FieldTerm, ...] = ()
-
-    def matches(self, fields: Mapping[str, str]) -> bool:
-        return all((fields.get(t.field, "") == t.value) is t.equal for t in self.terms)
-
-    @property
-    def everything(self) -> bool:
-        return not self.terms
-
-    def exact(self, field: str) -> str | None:
-        """The one value that `field` must have, if the selector says so."""
-        for term in self.terms:
-            if term.field == field and term.equal:
-                return term.value
-        return None
-
-    def __str__(self) -> str:
-        return ",".join(
-            f"{t.field}{'=' if t.equal else '!='}{_escape(t.value)}" for t in self.terms
-        )
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
-
-
-@lru_cache(maxsize=1024)
-def parse_fields(text: str) -> FieldSelector:
-    """A field selector's text: `spec.nodeName=n1,status.phase!=Failed`.
-
-    Raises: SelectorError, whose message is upstream's.
-    """
-    terms = []
-    for part in _split_terms(text):
-        if not part:
-            continue
-        term = _term(text, part)
-        if term.field or term.value:
-            terms.append(term)
-    return FieldSelector(tuple(sorted(terms, key=lambda t: t.field)))
-
-
-def _split_terms(text: str) -> list[str]:
-    parts = [""]
-    escaped = False
-    for char in text:
-        if char == "," and not escaped:
-            parts.append("")
-        else:
-            parts[-1] += char
-        escaped = char == "\\" and not escaped
-    return parts
-
-
-def _term(selector: str, part: str) -> FieldTerm:
-    for index in range(len(part)):
-        for operator in ("!=", "==", "="):
-            if part.startswith(operator, index):
-                value = _unescape(part[index + len(operator) :])
-                return FieldTerm(part[:index], operator != "!=", value)
-    raise SelectorError(f"invalid selector: '{selector}'; can't understand '{part}'")
-
-
-def _unescape(value: str) -> str:
-    out: list[str] = []
-    chars = iter(value)
-    for char in chars:
-        if char == "\\":
-            following = next(chars, "")
-            if following not in {"\\", ",", "="} or not following:
-                raise SelectorError(
-                    f"invalid field selector: invalid escape sequence: \\{following}"
-                )
-            out.append(following)
-        elif char in {",", "="}:
-            raise SelectorError(
-                f"invalid field selector: unescaped character in value: {ord(char)}"
-            )
-        else:
-            out.append(char)
-    return "".join(out)

@@ -1,6 +1,6 @@
 import pytest
 
-from podpath.api import fields, scheme, selectors
+from podpath.api import field_selectors, fields, scheme, selectors
 from podpath.api.errors import ApiError
 from protos.k8s.core_v1_pb2 import Event, Pod
 from protos.k8s.meta_v1_pb2 import LabelSelector
@@ -119,6 +119,6 @@ def test_unsupported_fields(resource, message):
 
 
 def test_exact():
-    selector = selectors.parse_fields("spec.nodeName=n1,a!=b")
+    selector = field_selectors.parse("spec.nodeName=n1,a!=b")
     assert selector.exact("spec.nodeName") == "n1"
     assert selector.exact("a") is None
