@@ -63,7 +63,7 @@ def storage(subject: Subject) -> Storage:
 async def take(storage: Storage, prefix: str, since: int, count: int) -> list[Change]:
     """The first `count` changes after `since`."""
     seen: list[Change] = []
-    async with asyncio.timeout(10), aclosing(storage.watch(prefix, since)) as steps:
+    async with asyncio.timeout(60), aclosing(storage.watch(prefix, since)) as steps:
         async for step in steps:
             seen.extend(step.changes)
             if len(seen) >= count:
@@ -202,7 +202,7 @@ async def test_watch_resumed_after_every_event_of_concurrent_writes(storage: Sto
 
 async def test_progress_comes_when_asked_for(storage: Storage) -> None:
     since = await storage.current_version()
-    async with asyncio.timeout(10), aclosing(storage.watch(PREFIX, since)) as steps:
+    async with asyncio.timeout(60), aclosing(storage.watch(PREFIX, since)) as steps:
         first = asyncio.ensure_future(anext(steps))
         await asyncio.sleep(0)
         await storage.create("/registry/nodes/n", value("elsewhere"))

@@ -56,7 +56,7 @@ def deployment(cluster):
 def test_containers_outlive_their_kubelet_and_shim(cluster, deployment, victim):
     cluster.kill(victim)
     cluster.resume()
-    wait_until(lambda: running(cluster), 30, "all Pods Running")
+    wait_until(lambda: running(cluster), 90, "all Pods Running")
     assert ids(cluster) == deployment
     restarts = [
         status["restartCount"]
@@ -77,7 +77,7 @@ def test_killed_in_the_middle_of_a_rollout_no_container_is_doubled_or_leaked(clu
     command = ("--", "sleep", "3600")
     image = "--image=podpath/busybox:1.35"
     cluster.kubectl("create", "deployment", name, image, "--replicas=6", *command)
-    wait_until(lambda: bool(owners()), 30, "the first container")
+    wait_until(lambda: bool(owners()), 90, "the first container")
     cluster.kill(victim)
     cluster.resume()
     cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
@@ -95,4 +95,4 @@ def test_a_pod_is_reached_by_its_address_and_its_log_is_read(cluster, deployment
     )
     assert cluster.kubectl("exec", name, "--", "hostname").strip() == name
     cluster.kubectl("exec", name, "--", "sh", "-c", "echo told > /proc/1/fd/1")
-    wait_until(lambda: "told" in cluster.kubectl("logs", name), 10, "the line in the log")
+    wait_until(lambda: "told" in cluster.kubectl("logs", name), 60, "the line in the log")

@@ -92,7 +92,7 @@ async def test_watch(kubectl: Kubectl, namespace: str, pod: str):
     try:
         assert process.stdout is not None
         await kubectl.apply(pod, "-n", namespace)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await process.stdout.readline()).split()[0] == b"web"
             await kubectl("-n", namespace, "label", "pod", "web", "x=y")
             assert (await process.stdout.readline()).split()[0] == b"web"

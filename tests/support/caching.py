@@ -54,10 +54,10 @@ def facts(events: Sequence[WatchEvent]) -> list[EventFacts]:
 
 
 async def collect(stream: AsyncIterator[Sequence[WatchEvent]], count: int) -> list[EventFacts]:
-    """The first `count` events of a watch; closes it. Fails after ten seconds."""
+    """The first `count` events of a watch; closes it. Fails after a minute."""
     seen: list[EventFacts] = []
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(seen) < count:
                 seen += facts(await anext(stream))
     finally:

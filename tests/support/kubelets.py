@@ -168,7 +168,7 @@ async def running_kubelet(
 
 
 async def eventually(
-    holds: Callable[[], object], tasks: list[asyncio.Task] = (), timeout_s: float = 5.0
+    holds: Callable[[], object], tasks: list[asyncio.Task] = (), timeout_s: float = 60.0
 ) -> None:
     """Waits until `holds()` is true, or its awaitable is; fails with the task that failed."""
     async with asyncio.timeout(timeout_s):

@@ -30,12 +30,12 @@ def test_a_deployments_life(cluster):
     assert len({p["spec"]["nodeName"] for p in three.values()}) == 3
 
     cluster.kubectl("scale", "deployment/web", "--replicas=5")
-    wait_until(lambda: ready(cluster, "web") == 5, 30, "five replicas")
+    wait_until(lambda: ready(cluster, "web") == 5, 90, "five replicas")
     assert set(three) <= set(pods(cluster))
 
     victim = min(three)
     cluster.kubectl("delete", "pod", victim, "--grace-period=1")
-    wait_until(lambda: ready(cluster, "web") == 5, 30, "a replacement")
+    wait_until(lambda: ready(cluster, "web") == 5, 90, "a replacement")
     assert victim not in pods(cluster)
 
     cluster.kubectl("set", "image", "deployment/web", "busybox=podpath/busybox:1.36")
@@ -56,7 +56,7 @@ def test_a_namespace_goes_with_all_it_holds(cluster):
     cluster.kubectl("create", "deployment", "d", "-n", "doomed", "--image=podpath/busybox:1.35",
                     "--replicas=2")  # fmt: skip
     cluster.kubectl("create", "configmap", "c", "-n", "doomed", "--from-literal=a=b")
-    wait_until(lambda: ready(cluster, "d", "doomed") == 2, 30, "two replicas")
+    wait_until(lambda: ready(cluster, "d", "doomed") == 2, 90, "two replicas")
     cluster.kubectl("delete", "namespace", "doomed", "--timeout=90s")
     assert "doomed" not in {n["metadata"]["name"] for n in cluster.items("namespaces")}
-    wait_until(lambda: not cluster.containers(), 30, "the containers to go")
+    wait_until(lambda: not cluster.containers(), 90, "the containers to go")

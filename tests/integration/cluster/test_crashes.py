@@ -59,7 +59,7 @@ def test_a_rollout_survives(cluster, victim):
     try:
         cluster.kubectl("create", "deployment", name, "--image=podpath/busybox:1.35",
                         f"--replicas={REPLICAS}")  # fmt: skip
-        wait_until(lambda: len(running_pods(cluster, name)) >= 3, 30, "the first Pods")
+        wait_until(lambda: len(running_pods(cluster, name)) >= 3, 90, "the first Pods")
         cluster.kill(victim)
         cluster.resume()
     finally:
@@ -77,4 +77,4 @@ def test_a_rollout_survives(cluster, victim):
 
     cluster.kubectl("delete", "deployment", name)
     wait_until(lambda: not cluster.items("pods", "-l", f"app={name}"), 90, "the Pods to go")
-    wait_until(lambda: not cluster.containers(), 30, "the containers to go")
+    wait_until(lambda: not cluster.containers(), 90, "the containers to go")

@@ -179,7 +179,7 @@ async def test_liveness_failure_restarts(node):
         statuses = (await node.pod("web")).status.containerStatuses
         return statuses and statuses[0].restartCount >= 1
 
-    await eventually(restarted, timeout_s=8)
+    await eventually(restarted, timeout_s=60)
     assert "Unhealthy" in node.events.reasons
 
 
@@ -234,7 +234,7 @@ async def test_what_only_the_runtime_has_is_removed():
         # The API server has forgotten all Pods.
         async with running_kubelet(shim, MemoryClient(SystemClock())) as second:
             assert second.kubelet.pleg.uids()
-            await eventually(lambda: not second.kubelet.pleg.uids(), timeout_s=10)
+            await eventually(lambda: not second.kubelet.pleg.uids(), timeout_s=60)
 
 
 async def test_directories_come_and_go(tmp_path):

@@ -142,10 +142,10 @@ async def test_exec_passes_bytes_through(files, tmp_path):
             b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n\r\n"
         )
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
         assert head.startswith(b"HTTP/1.1 101 ")
         writer.write(b"hello")
-        assert await asyncio.wait_for(reader.readexactly(5), 5) == b"HELLO"
+        assert await asyncio.wait_for(reader.readexactly(5), 30) == b"HELLO"
         writer.close()
         assert asked == [("/exec/TOKEN", "v5.channel.k8s.io")]
         assert list(requests[0].cmd) == ["echo", "a b"]

@@ -125,7 +125,7 @@ async def test_a_watch_cut_at_every_event_misses_nothing_and_repeats_nothing(
     assert versions == sorted(set(versions))
     assert sum(index_of(v) > 0 for v in versions) > 40, "nothing was grouped: tests nothing"
     for position, cut in enumerate([since, *versions[:-1]]):
-        async with asyncio.timeout(10), aclosing(storage.watch(PREFIX, cut)) as steps:
+        async with asyncio.timeout(60), aclosing(storage.watch(PREFIX, cut)) as steps:
             rest: list[Change] = []
             async for step in steps:
                 rest += step.changes

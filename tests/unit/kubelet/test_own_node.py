@@ -31,7 +31,7 @@ async def test_a_condition_that_others_set_to_unknown_is_contradicted_at_once():
         selection=Selection(field_selector="metadata.name=n"),
     )
     own = OwnNode(informer, status)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(informer.run()), tasks.create_task(own.run())]
         await status.update()
         await informer.wait_synced()

@@ -40,7 +40,7 @@ def queue(clock):
 
 
 async def names(queue, limit=10):
-    return [q.uid for q in await asyncio.wait_for(queue.pop(limit), 1)]
+    return [q.uid for q in await asyncio.wait_for(queue.pop(limit), 30)]
 
 
 async def settle():
@@ -84,7 +84,7 @@ async def test_an_unschedulable_pod_waits_for_a_change_that_helps_then_backs_off
     await settle()
     assert not popping.done()
     clock.step(0.2)
-    assert [q.uid for q in await asyncio.wait_for(popping, 1)] == ["p"]
+    assert [q.uid for q in await asyncio.wait_for(popping, 30)] == ["p"]
 
 
 async def test_a_change_while_the_pod_is_decided_is_not_missed(queue):

@@ -59,7 +59,7 @@ async def running(client):
                 task.cancel()
 
 
-async def eventually(condition, timeout_s=5.0):
+async def eventually(condition, timeout_s=60.0):
     async with asyncio.timeout(timeout_s):
         while not (found := await condition()):
             await asyncio.sleep(0.01)

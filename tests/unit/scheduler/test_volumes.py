@@ -267,7 +267,7 @@ async def test_a_waiting_claim_is_bound_before_its_pod():
     cluster.listers.put(scheme.PERSISTENTVOLUMECLAIMS, done)
     assert key_of(done).name == "c"
     cluster.clock.step(1)
-    assert (await asyncio.wait_for(binding, 1)).code is Code.SUCCESS
+    assert (await asyncio.wait_for(binding, 30)).code is Code.SUCCESS
 
 
 def test_a_promised_volume_is_not_given_to_another_claim():

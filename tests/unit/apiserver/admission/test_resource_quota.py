@@ -173,7 +173,7 @@ async def bound(server, made):
     await chain.create(LOOPBACK, Target(scheme.RESOURCEQUOTAS, "default"), made)
     target = Target(scheme.RESOURCEQUOTAS, "default", "b", "status")
     version = await chain.update(LOOPBACK, target, status)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while server.caches.get(scheme.RESOURCEQUOTAS, "default", "b") != version.object:
             await asyncio.sleep(0)
 

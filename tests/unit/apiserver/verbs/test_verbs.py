@@ -365,7 +365,7 @@ async def test_watch_through_another_version(chain):
         made.metadata.name, made.involvedObject.name = name, name
         made.involvedObject.namespace = "default"
         await chain.create(LOOPBACK, Target(scheme.EVENTS, "default"), made)
-    batch = await asyncio.wait_for(first, 5)
+    batch = await asyncio.wait_for(first, 30)
     assert [(e.type, e.version.object.regarding.name) for e in batch] == [("ADDED", "web")]
     await events.aclose()
 
