@@ -6,11 +6,15 @@ have gone.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from podpath.api import errors
 from podpath.api.errors import ApiError
+
+_LOG = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -67,18 +71,27 @@ class Batcher(Generic[ItemT, ResultT]):
     async def _run(self, batch: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
         try:
             outcomes = await self._run_many([item for item, _ in batch])
+            if len(outcomes) != len(batch):
+                wrong = f"{len(outcomes)} results for {len(batch)} items"
+                raise errors.internal_error(wrong)
         except ApiError as error:
             outcomes = [error] * len(batch)
+        except Exception as error:
+            _LOG.exception("a batch call failed unexpectedly")
+            outcomes = [errors.internal_error(repr(error))] * len(batch)
         except BaseException:
-            for _, result in batch:
-                result.cancel()
+            # Cancelled with the process: those who wait were not, and want an answer.
+            outcomes = [errors.service_unavailable("the call was given up")] * len(batch)
             raise
         finally:
             self._returned()
-        for (_, result), outcome in zip(batch, outcomes, strict=True):
-            if result.done():
-                continue
-            if isinstance(outcome, ApiError):
-                result.set_exception(ApiError(outcome.status))
-            else:
-                result.set_result(outcome)
+            for (_, result), outcome in zip(batch, outcomes, strict=True):
+                if not result.done():
+                    _settle(result, outcome)
+
+
+def _settle(result: "asyncio.Future[ResultT]", outcome: "ResultT | ApiError") -> None:
+    if isinstance(outcome, ApiError):
+        result.set_exception(ApiError(outcome.status))
+    else:
+        result.set_result(outcome)

@@ -8,7 +8,9 @@ finalizers, watches that resume. It checks no permissions, sets no defaults and 
 import asyncio
 import random
 import uuid
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
+from operator import attrgetter
 from typing import Any, cast
 
 import orjson
@@ -31,10 +33,13 @@ from podpath.client.memory_rules import (
     meta_of,
     outcome_of,
     patched,
+    refusal,
 )
 from podpath.component_base.clock import Clock, SystemClock
 from protos.k8s.core_v1_pb2 import Binding, PodCondition
 from protos.k8s.meta_v1_pb2 import DeleteOptions
+
+_version_of = attrgetter("version")
 
 GENERATE_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
@@ -49,7 +54,7 @@ class MemoryClient:
         self._version = 1
         self._oldest = 0
         self._history: list[Change] = []
-        self._wakers: set[asyncio.Event] = set()
+        self._wakers: dict[asyncio.Event, None] = {}  # in the order of their watches
         self._errors: dict[str, list[ApiError]] = {}
         self.calls: list[tuple[str, str, str]] = []
 
@@ -115,7 +120,7 @@ class MemoryClient:
         if since and since < self._oldest:
             raise errors.expired(f"too old resource version: {since} ({self._oldest})")
         wake = asyncio.Event()
-        self._wakers.add(wake)
+        self._wakers[wake] = None
         try:
             if send_initial_events or since == 0:
                 since = self._version
@@ -129,7 +134,7 @@ class MemoryClient:
                 if since < self._oldest:
                     raise errors.expired(f"too old resource version: {since} ({self._oldest})")
                 wake.clear()
-                changes = [c for c in self._history if c.version > since]
+                changes = self._history[bisect_right(self._history, since, key=_version_of) :]
                 since = self._version
                 events = [e for c in changes if (e := event_of(c, resource, matches)) is not None]
                 if events:
@@ -137,7 +142,7 @@ class MemoryClient:
                 else:
                     await wake.wait()
         finally:
-            self._wakers.discard(wake)
+            self._wakers.pop(wake, None)
 
     # Writer
 
@@ -244,8 +249,7 @@ class MemoryClient:
     async def bind(self, binding: Binding) -> None:
         self._called("bind", PODS, binding.metadata.name)
         pod = self._find(PODS, binding.metadata.namespace, binding.metadata.name)
-        if pod.spec.nodeName:
-            cause = f'pod {pod.metadata.name} is already assigned to node "{pod.spec.nodeName}"'
+        if cause := refusal(pod, binding):
             raise errors.conflict("", "pods/binding", pod.metadata.name, cause)
         copy = copy_of(pod)
         copy.spec.nodeName = binding.target.name

@@ -11,6 +11,7 @@ from podpath.api import patch as json_patching
 from podpath.api.errors import ApiError
 from podpath.api.scheme import PODS, ObjectT, Resource
 from podpath.client.interface import EventType, Selection, WatchEvent
+from protos.k8s.core_v1_pb2 import Binding, Pod
 from protos.k8s.meta_v1_pb2 import DeleteOptions, ObjectMeta
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
@@ -92,6 +93,23 @@ def grace_s(resource: Resource[Any], obj: Message, options: DeleteOptions) -> in
     if pod.spec.HasField("terminationGracePeriodSeconds"):
         return int(pod.spec.terminationGracePeriodSeconds)
     return 30
+
+
+def refusal(pod: Pod, binding: Binding) -> str:
+    """Why the Pod cannot be bound so; empty when it can."""
+    name, wanted = pod.metadata.name, binding.metadata.uid
+    if wanted not in ("", pod.metadata.uid):
+        return (
+            f"Precondition failed: UID in precondition: {wanted}, "
+            f"UID in object meta: {pod.metadata.uid}"
+        )
+    if pod.metadata.HasField("deletionTimestamp"):
+        return f"pod {name} is being deleted, cannot be assigned to a host"
+    if pod.spec.nodeName:
+        return f'pod {name} is already assigned to node "{pod.spec.nodeName}"'
+    if pod.spec.schedulingGates:
+        return f"pod {name} has non-empty .spec.schedulingGates"
+    return ""
 
 
 def matcher(resource: Resource[Any], selection: Selection) -> Match:
