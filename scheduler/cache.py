@@ -114,10 +114,12 @@ class Cache:
         self._place(pod, node_name)
         self._assumed.add(pod.uid)
 
-    def forget(self, uid: str) -> None:
-        """The binding of an assumed Pod failed. Nothing happens when the watch confirmed it."""
-        if uid in self._assumed:
-            self._displace(uid)
+    def forget(self, uid: str) -> PodInfo | None:
+        """The binding of an assumed Pod failed. Nothing happens when the watch confirmed it.
+
+        Returns the Pod as it was counted, on its node.
+        """
+        return self._displace(uid) if uid in self._assumed else None
 
     def is_assumed(self, uid: str) -> bool:
         return uid in self._assumed
@@ -139,6 +141,7 @@ class Cache:
         return old
 
     def remove(self, uid: str) -> PodInfo | None:
+        """The Pod is gone. Returns it as it was counted, on its node; None: it was not here."""
         return self._displace(uid)
 
     def placed(self, uid: str) -> PodInfo | None:
@@ -177,7 +180,7 @@ class Cache:
         for observer in self._observers:
             observer.pod_displaced(info, pod)
         self._drop_if_empty(info)
-        return pod
+        return pod.on(node_name)
 
     def _index(self, info: NodeInfo) -> None:
         """Keeps the lists of nodes whose Pods have inter-pod terms."""

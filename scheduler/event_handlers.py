@@ -3,7 +3,7 @@
 Source: pkg/scheduler/eventhandlers.go, pkg/scheduler/framework/events.go.
 """
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any
 
 from podpath.api import scheme
@@ -30,11 +30,14 @@ class EventHandlers:
         queue: SchedulingQueue,
         nominator: Nominator,
         scheduler_names: Container[str],
+        end_waiting: Callable[[str], None],
     ) -> None:
+        """`end_waiting` is told the uid of a Pod that is gone: no Permit plugin need hold it."""
         self._cache = cache
         self._queue = queue
         self._nominator = nominator
         self._scheduler_names = scheduler_names
+        self._end_waiting = end_waiting
 
     def for_pods(self) -> Handlers[Pod]:
         return Handlers(on_add=self.pod_added, on_update=self.pod_updated, on_delete=self.pod_gone)
@@ -72,12 +75,14 @@ class EventHandlers:
                 self._nominator.remove(uid)
                 self._queue.delete(uid)
             self._placed(new)
-        elif self._is_ours(new):
-            if not self._cache.is_assumed(uid):
-                self._queue.update(new)
-        else:
+        elif not self._is_ours(new):
             self._nominator.remove(uid)
             self._queue.delete(uid)
+        elif self._cache.is_assumed(uid):
+            self._queue.note_update(new)
+        else:
+            self._nominator.update(old, PodInfo(new))
+            self._queue.update(new)
 
     def _placed(self, pod: Pod) -> None:
         """A Pod on a node: new there, or changed. It may attract or repel, or use less now."""
@@ -98,14 +103,13 @@ class EventHandlers:
     def pod_gone(self, pod: Pod) -> None:
         uid = pod.metadata.uid
         self._queue.delete(uid)
+        self._end_waiting(uid)
         claimed = self._nominator.node_of(uid)
         self._nominator.remove(uid)
         old = self._cache.remove(uid)
         if old is None and claimed:
-            old = PodInfo(pod)  # what it was promised is free for others now
+            old = PodInfo(pod).on(claimed)  # what it was promised is free for others now
         if old is not None:
-            if not old.pod.spec.nodeName and pod.spec.nodeName:
-                old.pod = pod
             self._queue.move(ClusterEvent(scheme.PODS, Action.DELETE, old, None))
 
     def node_added(self, node: Node) -> None:

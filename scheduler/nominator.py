@@ -5,6 +5,7 @@ Source: pkg/scheduler/backend/queue/nominator.go.
 
 from collections.abc import Sequence
 
+from protos.k8s.core_v1_pb2 import Pod
 from scheduler.pod_info import PodInfo
 
 
@@ -22,6 +23,16 @@ class Nominator:
         self.remove(pod.uid)
         self._by_node.setdefault(node_name, {})[pod.uid] = pod
         self._node_of[pod.uid] = node_name
+
+    def update(self, old: Pod, new: PodInfo) -> None:
+        """The Pod changed. A nomination that its status does not show yet stays."""
+        name = new.pod.status.nominatedNodeName
+        if not name and not old.status.nominatedNodeName:
+            name = self.node_of(new.uid)
+        if name:
+            self.add(new, name)
+        else:
+            self.remove(new.uid)
 
     def remove(self, uid: str) -> None:
         node_name = self._node_of.pop(uid, None)

@@ -99,6 +99,15 @@ class PodInfo:
         self.terms = self._parse_terms(pod)
         self._signature: tuple[object, ...] | None = None
 
+    def on(self, node_name: str) -> "PodInfo":
+        """The Pod as one that has this node; an assumed Pod's message does not say so yet."""
+        if self.pod.spec.nodeName == node_name:
+            return self
+        placed = Pod()
+        placed.CopyFrom(self.pod)
+        placed.spec.nodeName = node_name
+        return PodInfo(placed)
+
     def _parse_terms(self, pod: Pod) -> PodTerms:
         if not pod.spec.HasField("affinity"):
             return _NO_TERMS

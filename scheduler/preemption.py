@@ -16,11 +16,13 @@ from podpath.client.interface import Writer
 from podpath.component_base.clock import Clock
 from protos.k8s.core_v1_pb2 import Pod
 from protos.k8s.meta_v1_pb2 import DeleteOptions, Preconditions
+from scheduler.framework.waiting_pods import WaitingPods
 from scheduler.pod_info import PodInfo
 
 log = logging.getLogger(__name__)
 
 EVICTIONS_IN_FLIGHT = 16
+PREEMPTION = "DefaultPreemption"
 
 
 class Evictor:
@@ -31,12 +33,15 @@ class Evictor:
         client: Writer,
         clock: Clock,
         recorder: EventRecorder,
-        finished: Callable[[PodInfo], None],
+        waiting: WaitingPods,
+        finished: Callable[[PodInfo, bool], None],
     ) -> None:
-        """`finished` is called when all victims of a Pod were asked to go."""
+        """`finished` is called when all victims of a Pod were asked to go, with False when some
+        could not be asked."""
         self._client = client
         self._clock = clock
         self._recorder = recorder
+        self._waiting = waiting
         self._finished = finished
         self._work: asyncio.Queue[tuple[PodInfo, str, Sequence[PodInfo]]] = asyncio.Queue()
 
@@ -51,13 +56,14 @@ class Evictor:
     async def _evict_forever(self) -> None:
         while True:
             preemptor, node_name, victims = await self._work.get()
-            try:
-                for victim in victims:
-                    await self._evict(preemptor, node_name, victim)
-            finally:
-                self._finished(preemptor)
+            asked = [await self._evict(preemptor, node_name, victim) for victim in victims]
+            self._finished(preemptor, all(asked))
 
-    async def _evict(self, preemptor: PodInfo, node_name: str, victim: PodInfo) -> None:
+    async def _evict(self, preemptor: PodInfo, node_name: str, victim: PodInfo) -> bool:
+        """False when the victim may stay as it is."""
+        if self._waiting.reject(victim.uid, PREEMPTION, "preempted"):
+            self._tell(preemptor, node_name, victim)
+            return True
         namespace, name = victim.key
         try:
             await self._client.patch(
@@ -74,10 +80,14 @@ class Evictor:
                 DeleteOptions(preconditions=Preconditions(uid=victim.uid)),
             )
         except ApiError as error:
-            # Gone already is as good; anything else is tried again with the preemptor.
-            if error.reason not in ("NotFound", "Conflict"):
-                log.warning("victim not evicted", extra={"pod": name, "error": str(error)})
-            return
+            if error.reason in ("NotFound", "Conflict"):
+                return True  # gone already
+            log.warning("victim not evicted", extra={"pod": name, "error": str(error)})
+            return False
+        self._tell(preemptor, node_name, victim)
+        return True
+
+    def _tell(self, preemptor: PodInfo, node_name: str, victim: PodInfo) -> None:
         self._recorder.event(
             scheme.PODS,
             victim.pod,

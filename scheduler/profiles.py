@@ -81,6 +81,7 @@ def _framework(
         by_point=by_point,
         profile=profile.scheduler_name,
         nominator=handle.nominator,
+        waiting=handle.waiting,
     )
     handle.filters = framework
     return framework

@@ -7,8 +7,7 @@
     gated: kept out until a PreEnqueue plugin lets the Pod in
 
 A plugin that rejected a Pod says by queueing hints which events can help it; no other wakes it.
-Events that come while a Pod is being decided are kept until it is: one of them may be the one it
-needs.
+Events that come while a Pod is being decided or bound are kept until it is (`in_flight.py`).
 
 Source: pkg/scheduler/backend/queue/{scheduling_queue,active_queue}.go.
 """
@@ -16,21 +15,21 @@ Source: pkg/scheduler/backend/queue/{scheduling_queue,active_queue}.go.
 import asyncio
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from podpath.api import scheme
 from podpath.component_base.clock import Clock
 from protos.k8s.core_v1_pb2 import Pod
-from scheduler.framework.events import Action, ClusterEvent, Registration
+from scheduler.framework.events import ANYTHING, ClusterEvent, Registration, own_event
 from scheduler.framework.status import Code, Status
+from scheduler.in_flight import InFlight
 from scheduler.pod_info import PodInfo
 
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 10.0
 UNSCHEDULABLE_MAX_S = 300.0
 FLUSH_PERIOD_S = 30.0
+SCHEDULING_GATES = "SchedulingGates"
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +39,9 @@ class QueuedPod:
     info: PodInfo
     queued_at: float
     attempts: int = 0
-    unschedulable_plugins: frozenset[str] = field(default_factory=frozenset)
+    unschedulable_plugins: frozenset[str] = frozenset()
+    pending_plugins: frozenset[str] = frozenset()
+    """Those of them that only wait for something: once they got it, there is no back-off."""
     failed_at: float = 0.0
     backoff_until: float = 0.0
 
@@ -81,16 +82,13 @@ class SchedulingQueue:
         self._active: list[tuple[tuple[float, ...], int, QueuedPod]] = []
         self._backoff: list[tuple[float, int, QueuedPod]] = []
         self._unschedulable: dict[str, QueuedPod] = {}
+        # By others than SchedulingGates, which only a change of the Pod itself can satisfy.
         self._gated: dict[str, QueuedPod] = {}
         # Where each Pod lies; an entry of a heap that does not stand here is stale.
         self._members: dict[str, QueuedPod] = {}
         self._place: dict[str, str] = {}
         self._interests = interests
-        # Events since the oldest Pod in flight was popped, numbered; who was popped when.
-        self._events: deque[tuple[int, ClusterEvent]] = deque()
-        self._event_count = 0
-        self._in_flight: dict[str, int] = {}
-        self._updated: dict[str, PodInfo] = {}  # newer states of Pods in flight
+        self._in_flight = InFlight()
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
@@ -103,37 +101,43 @@ class SchedulingQueue:
     def update(self, pod: Pod) -> None:
         """A changed Pod without a node. What it waited for may have changed with it."""
         uid = pod.metadata.uid
-        queued = self._members.get(uid)
-        if queued is None:
-            if uid in self._in_flight:
-                info = self._updated[uid] = PodInfo(pod)
-                self._remember(ClusterEvent(scheme.PODS, OWN_UPDATES, info, info))
-            else:
-                self.add(pod)
-            return
-        old, queued.info = queued.info, PodInfo(pod)
-        place = self._place[uid]
-        if place == "gated":
-            self._remove(uid)
-            self._enqueue(queued)
-        elif place == "unschedulable":
-            actions = own_changes(old, queued.info)
-            event = ClusterEvent(scheme.PODS, actions, old, queued.info)
-            if actions and self._may_help(queued, event):
-                self._remove(uid)
-                self._to_backoff_or_active(queued)
+        if uid in self._in_flight:
+            self.note_update(pod)
+        elif (queued := self._members.get(uid)) is None:
+            self.add(pod)
+        else:
+            old, queued.info = queued.info, PodInfo(pod)
+            place = self._place[uid]
+            if place == "gated":
+                self._enqueue(queued)
+            elif place == "unschedulable":
+                self._consider(queued, own_event(old, queued.info))
+
+    def note_update(self, pod: Pod) -> None:
+        """A Pod in flight changed: should it come back, it comes back so. Others are no matter."""
+        flight = self._in_flight.find(pod.metadata.uid)
+        if flight is not None:
+            old, flight.info = flight.info, PodInfo(pod)
+            flight.own_events.append(own_event(old, flight.info))
 
     def delete(self, uid: str) -> None:
-        self._updated.pop(uid, None)
-        self._leave(uid)
+        self._in_flight.end(uid)
         self._remove(uid)
 
     def recheck(self, uid: str) -> None:
         """What gated the Pod may be over."""
-        queued = self._gated.get(uid)
-        if queued is not None:
-            self._remove(uid)
-            self._enqueue(queued)
+        if self._place.get(uid) == "gated":
+            self._enqueue(self._members[uid])
+
+    def retry(self, uid: str) -> None:
+        """What the Pod waits for will not come: another try, after its back-off."""
+        flight, place = self._in_flight.find(uid), self._place.get(uid)
+        if flight is not None:
+            flight.own_events.append(ANYTHING)
+        elif place == "unschedulable":
+            self._to_backoff_or_active(self._members[uid])
+        elif place == "gated":
+            self._enqueue(self._members[uid])
 
     def knows(self, uid: str) -> PodInfo | None:
         """A waiting Pod; None for one that is being decided or is not here."""
@@ -145,7 +149,6 @@ class SchedulingQueue:
         now = self._clock.monotonic()
         for queued in list(self._unschedulable.values()):
             if now - queued.failed_at > UNSCHEDULABLE_MAX_S:
-                self._remove(queued.uid)
                 self._to_backoff_or_active(queued)
 
     async def pop(self, limit: int) -> list[QueuedPod]:
@@ -160,31 +163,42 @@ class SchedulingQueue:
 
     def done(self, uid: str) -> None:
         """The Pod's decision was carried out: forget it."""
-        self._updated.pop(uid, None)
-        self._leave(uid)
+        self._in_flight.end(uid)
 
-    def requeue(self, queued: QueuedPod, plugins: frozenset[str]) -> None:
-        """No node for it now. `plugins` rejected it; none means that something failed."""
-        since = self._leave(queued.uid)
-        if since is None or queued.uid in self._members:
-            return  # deleted, or added anew, while it was being decided
-        queued.info = self._updated.pop(queued.uid, queued.info)
-        queued.unschedulable_plugins = plugins
+    def requeue(
+        self, queued: QueuedPod, plugins: frozenset[str], pending: frozenset[str] = frozenset()
+    ) -> bool:
+        """No node for it now. `plugins` rejected it; none means that something failed.
+
+        False: it is not wanted back, having been deleted (or bound) in the meantime.
+        """
+        flight = self._in_flight.find(queued.uid)
+        if flight is None:
+            return False
+        since = self._in_flight.events_of(flight)
+        self._in_flight.end(queued.uid)
+        queued.info = flight.info
+        queued.unschedulable_plugins, queued.pending_plugins = plugins | pending, pending
         queued.failed_at = self._clock.monotonic()
-        if not plugins or any(self._may_help(queued, event) for event in since):
+        self._put(queued, "unschedulable")
+        self._unschedulable[queued.uid] = queued
+        if not queued.unschedulable_plugins:
             self._to_backoff_or_active(queued)
-        else:
-            self._put(queued, "unschedulable")
-            self._unschedulable[queued.uid] = queued
+        for event in since:
+            if self._place[queued.uid] != "unschedulable":
+                break
+            self._consider(queued, event)
+        return True
 
-    def move(self, event: ClusterEvent) -> None:
-        """Something in the cluster changed: those it may help get another try."""
-        self._remember(event)
-        if not self._unschedulable:
-            return
-        for queued in [q for q in self._unschedulable.values() if self._may_help(q, event)]:
-            self._remove(queued.uid)
-            self._to_backoff_or_active(queued)
+    def move(self, event: ClusterEvent, *, but: str = "") -> None:
+        """Something in the cluster changed: those it may help get another try, `but` one uid."""
+        self._in_flight.record(event)
+        for queued in list(self._unschedulable.values()):
+            if queued.uid != but:
+                self._consider(queued, event)
+        for queued in list(self._gated.values()):
+            if queued.uid != but and self._may_help(queued, event):
+                self._enqueue(queued)
 
     def flush_backoff(self) -> None:
         """Moves those whose back-off is over to the active queue."""
@@ -192,7 +206,6 @@ class SchedulingQueue:
         while self._backoff and self._backoff[0][0] <= now:
             until, _, queued = heapq.heappop(self._backoff)
             if self._is_at(queued, "backoff") and queued.backoff_until == until:
-                self._remove(queued.uid)
                 self._enqueue(queued)
 
     def backoff_s(self, attempts: int) -> float:
@@ -207,10 +220,13 @@ class SchedulingQueue:
         return found
 
     def _enqueue(self, queued: QueuedPod) -> None:
-        self._remove(queued.uid)
-        if self._pre_enqueue(queued.info).code is not Code.SUCCESS:
+        """To the active queue, from wherever it is, unless a plugin gates it."""
+        status = self._pre_enqueue(queued.info)
+        if status.code is not Code.SUCCESS:
+            queued.unschedulable_plugins = frozenset((status.plugin,))
             self._put(queued, "gated")
-            self._gated[queued.uid] = queued
+            if status.plugin != SCHEDULING_GATES:
+                self._gated[queued.uid] = queued
             return
         self._put(queued, "active")
         key = self._sort_key(queued.info, queued.queued_at)
@@ -227,35 +243,27 @@ class SchedulingQueue:
         heapq.heappush(self._backoff, (until, next(self._order), queued))
         self._wake.set()
 
-    def _may_help(self, queued: QueuedPod, event: ClusterEvent) -> bool:
+    def _consider(self, queued: QueuedPod, event: ClusterEvent) -> None:
+        """An unschedulable Pod gets another try when the event may help it."""
+        if queued.pending_plugins and self._may_help(queued, event, queued.pending_plugins):
+            self._enqueue(queued)
+        elif self._may_help(queued, event):
+            self._to_backoff_or_active(queued)
+
+    def _may_help(
+        self, queued: QueuedPod, event: ClusterEvent, plugins: frozenset[str] | None = None
+    ) -> bool:
+        if event.resource is None or not event.action:
+            return event.resource is None
         interests = self._interests(queued.info)
-        for plugin in queued.unschedulable_plugins:
+        for plugin in queued.unschedulable_plugins if plugins is None else plugins:
             registrations = interests.get(plugin)
             if registrations is None or any(r.wants(queued.info, event) for r in registrations):
                 return True
         return False
 
-    def _remember(self, event: ClusterEvent) -> None:
-        if self._in_flight:
-            self._event_count += 1
-            self._events.append((self._event_count, event))
-
-    def _leave(self, uid: str) -> list[ClusterEvent] | None:
-        """Ends the Pod's flight; the events since its start. None: it was not in flight."""
-        start = self._in_flight.pop(uid, None)
-        if start is None:
-            return None
-        if self._events and self._events[-1][0] > start:
-            since = [event for number, event in self._events if number > start]
-        else:
-            since = []
-        # Flights are in the order of their starts, so the first has the oldest claim.
-        oldest = next(iter(self._in_flight.values()), self._event_count)
-        while self._events and self._events[0][0] <= oldest:
-            self._events.popleft()
-        return since
-
     def _put(self, queued: QueuedPod, place: str) -> None:
+        self._remove(queued.uid)
         self._members[queued.uid] = queued
         self._place[queued.uid] = place
 
@@ -276,7 +284,7 @@ class SchedulingQueue:
                 continue
             self._remove(queued.uid)
             queued.attempts += 1
-            self._in_flight[queued.uid] = self._event_count
+            self._in_flight.start(queued.info)
             taken.append(queued)
         return taken
 
@@ -293,29 +301,3 @@ class SchedulingQueue:
         finally:
             sleeper.cancel()
             waker.cancel()
-
-
-OWN_UPDATES = (
-    Action.POD_LABELS
-    | Action.POD_TOLERATIONS
-    | Action.POD_SCALE_DOWN
-    | Action.POD_GATES_ELIMINATED
-    | Action.OTHER_UPDATE
-)
-
-
-def own_changes(old: PodInfo, new: PodInfo) -> Action:
-    """What of an unscheduled Pod changed that scheduling looks at."""
-    found = Action.NONE
-    before, after = old.pod.spec, new.pod.spec
-    if old.labels != new.labels:
-        found |= Action.POD_LABELS
-    if list(before.tolerations) != list(after.tolerations):
-        found |= Action.POD_TOLERATIONS
-    if old.request != new.request:
-        found |= Action.POD_SCALE_DOWN
-    if before.schedulingGates and not after.schedulingGates:
-        found |= Action.POD_GATES_ELIMINATED
-    if not found and before != after:
-        found |= Action.OTHER_UPDATE
-    return found

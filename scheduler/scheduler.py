@@ -9,24 +9,25 @@ import random
 from collections.abc import Callable, Mapping
 
 from podpath.api import scheme
-from podpath.api.errors import ApiError
-from podpath.client.event_recorder import NORMAL, WARNING, EventRecorder
+from podpath.client.event_recorder import NORMAL, EventRecorder
 from podpath.client.informer import InformerFactory
 from podpath.client.interface import Client, Selection
 from podpath.component_base.clock import Clock
 from podpath.component_base.pod_trace import PodStep, stamp
-from scheduler.binder import AssumedPod, Binder
+from scheduler.binder import AssumedPod, Binder, Failure
 from scheduler.cache import Cache
 from scheduler.config import Config
 from scheduler.event_handlers import POD_SELECTOR, EventHandlers
 from scheduler.explain import DecisionLog
+from scheduler.failures import FailureHandler
+from scheduler.framework.events import Action, ClusterEvent
 from scheduler.framework.handle import Handle
 from scheduler.framework.runtime import Framework, PluginError
-from scheduler.framework.status import Code, FitError
+from scheduler.framework.status import Code, FitError, Status, failed
 from scheduler.listers import RESOURCES, Listers, StoreListers
 from scheduler.nominator import Nominator
 from scheduler.pod_info import PodInfo
-from scheduler.pod_status import Condition, StatusWriter
+from scheduler.pod_status import StatusWriter
 from scheduler.preemption import Evictor
 from scheduler.queue import FLUSH_PERIOD_S, QueuedPod, SchedulingQueue
 from scheduler.schedule_one import Algorithm, Decision, SchedulingAlgorithm
@@ -68,7 +69,7 @@ class Scheduler:
             rng,
             clock,
             self.nominator,
-            client,
+            client=client,
         )
         self.frameworks = frameworks(self.handle)
         make = algorithms or (
@@ -90,16 +91,19 @@ class Scheduler:
             backoff_max_s=config.pod_max_backoff_seconds,
             interests=lambda pod: self._registrations[pod.pod.spec.schedulerName],
         )
-        self._binder = Binder(client, self._bound)
+        self._binder = Binder(client, clock, self._bound)
         self._status = StatusWriter(client, clock)
-        self._evictor = Evictor(client, clock, recorder, self._evicted)
+        self._failures = FailureHandler(self.queue, self.nominator, recorder, self._status)
+        self._evictor = Evictor(client, clock, recorder, self.handle.waiting, self._evicted)
         self._watch_everything()
 
     def _framework(self, scheduler_name: str) -> Framework:
         return self.frameworks[scheduler_name]
 
     def _watch_everything(self) -> None:
-        handlers = EventHandlers(self.cache, self.queue, self.nominator, self.frameworks)
+        handlers = EventHandlers(
+            self.cache, self.queue, self.nominator, self.frameworks, self._end_waiting
+        )
         self._informers.informer(scheme.NODES).add_handlers(handlers.for_nodes())
         self._informers.informer(scheme.PODS, Selection(field_selector=POD_SELECTOR)).add_handlers(
             handlers.for_pods()
@@ -138,7 +142,12 @@ class Scheduler:
         try:
             decision = self._algorithms[name].schedule(framework, queued.info, self.cache.nodes())
         except PluginError as error:
-            self._failed(queued, "SchedulerError", str(error), frozenset())
+            self._failures.failed(queued, failed("", str(error)))
+            return
+        except Exception as error:
+            # A fault in a plugin must not keep all other Pods from their nodes.
+            log.exception("a Pod could not be decided", extra={"pod": queued.info.key})
+            self._failures.failed(queued, failed("", repr(error)))
             return
         self.decisions.keep(queued, framework, decision)
         if decision.fit_error is not None:
@@ -147,64 +156,55 @@ class Scheduler:
         _stamp(queued.uid, decision)
         self.nominator.remove(queued.uid)
         self.cache.assume(queued.info, decision.node_name)
-        for stage in (framework.reserve, framework.permit):
+        assumed = AssumedPod(queued, decision.node_name, decision.state, framework, queued.info)
+        for stage in (framework.binding.reserve, framework.binding.permit):
             status = stage(decision.state, queued.info, decision.node_name)
             if status.code not in (Code.SUCCESS, Code.WAIT):
-                framework.unreserve(decision.state, queued.info, decision.node_name)
-                self.cache.forget(queued.uid)
-                plugins = frozenset((status.plugin,)) if status.is_rejection else frozenset()
-                reason = "Unschedulable" if status.is_rejection else "SchedulerError"
-                self._failed(queued, reason, status.message, plugins)
+                self._not_bound(assumed, Failure(status))
                 return
-        self._binder.submit(
-            AssumedPod(queued, decision.node_name, decision.state, framework, queued.info)
+        self._binder.submit(assumed)
+
+    def _bound(self, assumed: AssumedPod, failure: Failure | None) -> None:
+        if failure is not None:
+            self._not_bound(assumed, failure)
+            return
+        self.queue.done(assumed.info.uid)
+        assumed.framework.binding.post_bind(assumed.state, assumed.info, assumed.node_name)
+        namespace, name = assumed.info.key
+        self._recorder.event(
+            scheme.PODS,
+            assumed.info.pod,
+            NORMAL,
+            "Scheduled",
+            f"Successfully assigned {namespace}/{name} to {assumed.node_name}",
         )
 
-    def _bound(self, assumed: AssumedPod, error: ApiError | None) -> None:
-        queued, node_name = assumed.queued, assumed.node_name
-        if error is None:
-            self.queue.done(queued.uid)
-            assumed.framework.post_bind(assumed.info, node_name)
-            namespace, name = assumed.info.key
-            self._recorder.event(
-                scheme.PODS,
-                assumed.info.pod,
-                NORMAL,
-                "Scheduled",
-                f"Successfully assigned {namespace}/{name} to {node_name}",
-            )
-            return
-        assumed.framework.unreserve(assumed.state, assumed.info, node_name)
-        self.cache.forget(queued.uid)
-        if error.reason in ("NotFound", "Conflict"):
-            # Gone, or bound by somebody else: the watch tells what became of it.
-            log.info("not bound", extra={"pod": assumed.info.key, "error": str(error)})
-            self.queue.done(queued.uid)
-            return
-        self._failed(queued, "SchedulerError", f"binding rejected: {error}", frozenset())
+    def _not_bound(self, assumed: AssumedPod, failure: Failure) -> None:
+        """Takes back what was promised: to others, that is as if a Pod had left the node."""
+        uid = assumed.info.uid
+        assumed.framework.binding.unreserve(assumed.state, assumed.info, assumed.node_name)
+        freed = self.cache.forget(uid)
+        if failure.is_moot:
+            # Gone, or bound by somebody else: the watch takes it out of the queue, else it is
+            # tried again.
+            log.info("not bound", extra={"pod": assumed.info.key, "why": failure.status.message})
+            self.queue.requeue(assumed.queued, frozenset())
+        else:
+            self._failures.failed(assumed.queued, rejected_on(assumed.node_name, failure.status))
+        if freed is not None:
+            self.queue.move(ClusterEvent(scheme.PODS, Action.DELETE, freed, None), but=uid)
 
     def _does_not_fit(self, queued: QueuedPod, decision: Decision, error: FitError) -> None:
         """Tells it, and carries out what PostFilter decided."""
         result = decision.post_filter
-        nominated = None
-        if result is not None and result.nominated is not None:
-            nominated = result.nominated
-            self._nominate(queued, nominated)
+        nominated = result.nominated if result is not None else ""
         if result is not None and result.nominated and result.victims:
             self._set_evicting(queued.info, active=True)
             self._evictor.submit(queued.info, result.nominated, result.victims)
-        self._failed(queued, "Unschedulable", str(error), error.plugins, nominated)
+        self._failures.failed(queued, error, nominated)
 
-    def _nominate(self, queued: QueuedPod, node_name: str) -> None:
-        """Records the claim; Pods of lower priority lose theirs to that node."""
-        if not node_name:
-            self.nominator.remove(queued.uid)
-            return
-        for rival in self.nominator.for_node(node_name):
-            if rival.priority < queued.info.priority:
-                self.nominator.remove(rival.uid)
-                self._status.clear_nomination(rival)
-        self.nominator.add(queued.info, node_name)
+    def _end_waiting(self, uid: str) -> None:
+        self.handle.waiting.reject(uid, "", "removed")
 
     def _set_evicting(self, pod: PodInfo, *, active: bool) -> None:
         framework = self._framework(pod.pod.spec.schedulerName)
@@ -213,28 +213,23 @@ class Scheduler:
             if running is not None:
                 (running.add if active else running.discard)(pod.uid)
 
-    def _evicted(self, preemptor: PodInfo) -> None:
-        """All its victims were asked to go: it may be tried again."""
+    def _evicted(self, preemptor: PodInfo, succeeded: bool) -> None:
+        """All its victims were asked to go: when they are gone, the Pod may be tried again."""
         self._set_evicting(preemptor, active=False)
-        self.queue.recheck(preemptor.uid)
-
-    def _failed(
-        self,
-        queued: QueuedPod,
-        reason: str,
-        message: str,
-        plugins: frozenset[str],
-        nominated: str | None = None,
-    ) -> None:
-        pod = queued.info.pod
-        self.queue.requeue(queued, plugins)
-        self._recorder.event(scheme.PODS, pod, WARNING, "FailedScheduling", message)
-        self._status.submit(Condition(queued.info, reason, message, nominated))
+        if succeeded:
+            self.queue.recheck(preemptor.uid)
+        else:
+            self.queue.retry(preemptor.uid)
 
     async def _flush(self) -> None:
         while True:
             await self._clock.sleep(FLUSH_PERIOD_S)
             self.queue.flush_unschedulable()
+
+
+def rejected_on(node_name: str, status: Status) -> Status | FitError:
+    """A rejection after the decision reads as if the chosen node were the only one."""
+    return FitError(1, {node_name: status}) if status.is_rejection else status
 
 
 def _stamp(uid: str, decision: Decision) -> None:

@@ -3,13 +3,17 @@
 Source: pkg/scheduler/framework/types.go (ClusterEvent, ActionType), events.go.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any, Protocol, runtime_checkable
 
+from podpath.api import scheme
 from podpath.api.scheme import Resource
 from scheduler.pod_info import PodInfo
+
+log = logging.getLogger(__name__)
 
 
 class Action(Flag):
@@ -69,11 +73,14 @@ class Registration:
     hint: Hint | None = None
 
     def wants(self, pod: PodInfo, event: ClusterEvent) -> bool:
-        if event.resource is None:
-            return True
+        """A hint that fails says yes: a try too many harms less than a Pod that nobody wakes."""
         if event.resource is not self.resource or not event.action & self.actions:
             return False
-        return self.hint is None or self.hint(pod, event.old, event.new)
+        try:
+            return self.hint is None or self.hint(pod, event.old, event.new)
+        except Exception:
+            log.exception("a queueing hint failed", extra={"pod": pod.key})
+            return True
 
 
 @runtime_checkable
@@ -81,3 +88,24 @@ class EnqueueExtensions(Protocol):
     """A plugin that says what can lift its rejections. One that does not is tried at any event."""
 
     def events_to_register(self) -> Sequence[Registration]: ...
+
+
+def own_event(old: PodInfo, new: PodInfo) -> ClusterEvent:
+    """A Pod without a node changed; action NONE when scheduling looks at nothing of it."""
+    return ClusterEvent(scheme.PODS, _own_changes(old, new), old, new)
+
+
+def _own_changes(old: PodInfo, new: PodInfo) -> Action:
+    found = Action.NONE
+    before, after = old.pod.spec, new.pod.spec
+    if old.labels != new.labels:
+        found |= Action.POD_LABELS
+    if list(before.tolerations) != list(after.tolerations):
+        found |= Action.POD_TOLERATIONS
+    if old.request != new.request:
+        found |= Action.POD_SCALE_DOWN
+    if before.schedulingGates and not after.schedulingGates:
+        found |= Action.POD_GATES_ELIMINATED
+    if not found and before != after:
+        found |= Action.OTHER_UPDATE
+    return found

@@ -13,6 +13,7 @@ from podpath.component_base.clock import Clock
 from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.interface import FilterPlugin
 from scheduler.framework.status import Status
+from scheduler.framework.waiting_pods import WaitingPods
 from scheduler.listers import Listers
 from scheduler.node_info import NodeInfo
 from scheduler.nominator import Nominator
@@ -75,5 +76,6 @@ class Handle:
     rng: random.Random
     clock: Clock
     nominator: Nominator = field(default_factory=Nominator)
+    waiting: WaitingPods = field(default_factory=WaitingPods)
     client: Client | None = None
     filters: Filters | None = None

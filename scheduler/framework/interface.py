@@ -113,7 +113,9 @@ class ReservePlugin(Plugin, Protocol):
 
 @runtime_checkable
 class PermitPlugin(Plugin, Protocol):
-    def permit(self, state: CycleState, pod: PodInfo, node_name: str) -> Status: ...
+    def permit(self, state: CycleState, pod: PodInfo, node_name: str) -> tuple[Status, float]:
+        """With WAIT the binding waits, for at most so many seconds, until the plugin says
+        `handle.waiting.allow` or `reject`."""
 
 
 @runtime_checkable
@@ -130,4 +132,5 @@ class BindPlugin(Plugin, Protocol):
 
 @runtime_checkable
 class PostBindPlugin(Plugin, Protocol):
-    def post_bind(self, pod: PodInfo, node_name: str) -> None: ...
+    def post_bind(self, state: CycleState, pod: PodInfo, node_name: str) -> None:
+        """The Pod is bound: clean up, or tell somebody."""

@@ -4,10 +4,11 @@ Source: pkg/scheduler/framework/runtime/framework.go.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scheduler.framework import interface
+from scheduler.framework.binding_stages import BindingStages, told_by
 from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.events import EnqueueExtensions, Registration
 from scheduler.framework.interface import PostFilterResult
@@ -71,6 +72,7 @@ class Framework:
         by_point: Mapping[str, Sequence[Any]] | None = None,
         profile: str = "default-scheduler",
         nominator: Nominator | None = None,
+        waiting: WaitingPods | None = None,
     ) -> None:
         chosen = by_point or {}
 
@@ -91,12 +93,14 @@ class Framework:
         self._post_filter: list[interface.PostFilterPlugin] = serving("postFilter")
         self.pre_score_plugins: list[interface.PreScorePlugin] = serving("preScore")
         self.score_plugins = [Weighted(p, weights.get(p.name) or 1) for p in serving("score")]
-        self.reserve_plugins: list[interface.ReservePlugin] = serving("reserve")
-        self.permit_plugins: list[interface.PermitPlugin] = serving("permit")
-        self.pre_bind_plugins: list[interface.PreBindPlugin] = serving("preBind")
-        self.bind_plugins: list[interface.BindPlugin] = serving("bind")
-        self.post_bind_plugins: list[interface.PostBindPlugin] = serving("postBind")
-        self.waiting = WaitingPods()
+        self.binding = BindingStages(
+            reserve=serving("reserve"),
+            permit=serving("permit"),
+            pre_bind=serving("preBind"),
+            bind=serving("bind"),
+            post_bind=serving("postBind"),
+            waiting=WaitingPods() if waiting is None else waiting,
+        )
         self._following = [
             p for p in self.pre_filter_plugins if isinstance(p, interface.PreFilterExtensions)
         ]
@@ -107,8 +111,8 @@ class Framework:
             *self.pre_enqueue_plugins,
             *self.pre_filter_plugins,
             *self.filter_plugins,
-            *self.reserve_plugins,
-            *self.permit_plugins,
+            *self.binding.reserve_plugins,
+            *self.binding.permit_plugins,
         ]
         return {
             plugin.name: (
@@ -121,7 +125,7 @@ class Framework:
         for plugin in self.pre_enqueue_plugins:
             status = plugin.pre_enqueue(pod)
             if status.code is not Code.SUCCESS:
-                return status
+                return told_by(plugin, "PreEnqueue", status)
         return SUCCESS
 
     def pre_filter(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> Status:
@@ -130,10 +134,11 @@ class Framework:
             status = plugin.pre_filter(state, pod, nodes)
             if status.code is Code.SKIP:
                 state.skip_filter.add(plugin.name)
-            elif status.is_rejection:
-                return status
             elif status.code is not Code.SUCCESS:
-                raise PluginError(f'running PreFilter plugin "{plugin.name}": {status.message}')
+                told = told_by(plugin, "PreFilter", status)
+                if not told.is_rejection:
+                    raise PluginError(told.message)
+                return told
         return SUCCESS
 
     def filters_for(self, state: CycleState) -> list[interface.FilterPlugin]:
@@ -165,7 +170,7 @@ class Framework:
             if status.code is not Code.SUCCESS:
                 if not status.is_rejection:
                     raise PluginError(f'running "{plugin.name}" filter plugin: {status.message}')
-                return status
+                return status if status.plugin else replace(status, plugin=plugin.name)
         return SUCCESS
 
     def pod_added(self, state: CycleState, pod: PodInfo, added: PodInfo, node: NodeInfo) -> None:
@@ -188,13 +193,18 @@ class Framework:
         by_node: Mapping[str, Status],
         absent: Status | None = None,
     ) -> PostFilterResult:
-        """What the first plugin that made room says, else what the last one said."""
-        result = PostFilterResult()
+        """What the first plugin that made room says, else what all of them said together."""
+        found = PostFilterResult(None if self._post_filter else "")
+        messages: list[str] = []
         for plugin in self._post_filter:
             result = plugin.post_filter(state, pod, by_node, absent)
             if result.nominated:
-                break
-        return result
+                return result
+            if result.nominated is not None:
+                found = result
+            if result.message:
+                messages.append(result.message)
+        return replace(found, message=", ".join(messages))
 
     def pre_score(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> None:
         for plugin in self.pre_score_plugins:
@@ -229,63 +239,6 @@ class Framework:
             )
             for i, node in enumerate(nodes)
         ]
-
-    def reserve(self, state: CycleState, pod: PodInfo, node_name: str) -> Status:
-        for plugin in self.reserve_plugins:
-            status = plugin.reserve(state, pod, node_name)
-            if status.code is not Code.SUCCESS:
-                self.unreserve(state, pod, node_name)
-                return status
-        return SUCCESS
-
-    def unreserve(self, state: CycleState, pod: PodInfo, node_name: str) -> None:
-        for plugin in reversed(self.reserve_plugins):
-            plugin.unreserve(state, pod, node_name)
-
-    def permit(self, state: CycleState, pod: PodInfo, node_name: str) -> Status:
-        """WAIT when plugins want the Pod's binding to wait until they allow it."""
-        waiting: set[str] = set()
-        for plugin in self.permit_plugins:
-            status = plugin.permit(state, pod, node_name)
-            if status.code is Code.WAIT:
-                waiting.add(plugin.name)
-            elif status.code is not Code.SUCCESS:
-                return status
-        if waiting:
-            self.waiting.add(pod.uid, waiting)
-            return Status(Code.WAIT)
-        return SUCCESS
-
-    def has_binding_work(self, state: CycleState, pod: PodInfo, node_name: str) -> bool:
-        """Whether anything comes between the decision and the Bind call."""
-        if pod.uid in self.waiting or any(p.name != "DefaultBinder" for p in self.bind_plugins):
-            return True
-        return any(
-            needs(state, node_name) if (needs := getattr(p, "needs_pre_bind", None)) else True
-            for p in self.pre_bind_plugins
-        )
-
-    async def wait_on_permit(self, _state: CycleState, pod: PodInfo, _node_name: str) -> Status:
-        return await self.waiting.wait(pod.uid)
-
-    async def pre_bind(self, state: CycleState, pod: PodInfo, node_name: str) -> Status:
-        for plugin in self.pre_bind_plugins:
-            status = await plugin.pre_bind(state, pod, node_name)
-            if status.code not in (Code.SUCCESS, Code.SKIP):
-                return status
-        return SUCCESS
-
-    async def bind(self, state: CycleState, pod: PodInfo, node_name: str) -> Status:
-        """Third parties' Bind plugins; SKIP when none of them bound the Pod."""
-        for plugin in self.bind_plugins:
-            status = await plugin.bind(state, pod, node_name)
-            if status.code is not Code.SKIP:
-                return status
-        return Status(Code.SKIP)
-
-    def post_bind(self, pod: PodInfo, node_name: str) -> None:
-        for plugin in self.post_bind_plugins:
-            plugin.post_bind(pod, node_name)
 
 
 def _check_range(name: str, scores: Sequence[int]) -> None:

@@ -81,6 +81,14 @@ class FitError:
     narrowed_by: frozenset[str] = frozenset()
 
     @property
+    def pending_plugins(self) -> frozenset[str]:
+        """Those that only wait for something."""
+        if hasattr(self.by_node, "plugins"):
+            return frozenset()  # of in-tree filters, none of which does that
+        said = [*self.by_node.values(), *((self.pre_filter,) if self.pre_filter else ())]
+        return frozenset(status.plugin for status in said if status.code is Code.PENDING)
+
+    @property
     def plugins(self) -> frozenset[str]:
         """Those whose verdict has to change before another try makes sense."""
         known = getattr(self.by_node, "plugins", None)

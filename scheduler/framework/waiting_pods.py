@@ -4,57 +4,78 @@ Source: pkg/scheduler/framework/runtime/waiting_pods_map.go.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from scheduler.framework.status import SUCCESS, Code, Status
+from podpath.api.go_text import duration_text
+from scheduler.framework.status import SUCCESS, Status, unschedulable
+from scheduler.pod_info import PodInfo
 
-PERMIT_TIMEOUT_S = 15 * 60.0
+PERMIT_TIMEOUT_MAX_S = 15 * 60.0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    pod: PodInfo
+    pending: dict[str, tuple[float, float]]  # plugin -> when its patience ends, how long it was
+    verdict: asyncio.Future[Status]
 
 
 class WaitingPods:
-    """Assumed Pods whose binding waits for Permit plugins to allow (or reject) it."""
+    """Pods whose binding waits until all plugins that hold it back allow it, or one rejects it."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, set[str]] = {}
-        self._verdicts: dict[str, asyncio.Future[Status]] = {}
+        self._waiting: dict[str, _Waiting] = {}
 
-    def __contains__(self, uid: str) -> bool:
-        return uid in self._pending
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._waiting
 
-    def add(self, uid: str, plugins: set[str]) -> None:
-        self._pending[uid] = plugins
-        self._verdicts[uid] = asyncio.get_running_loop().create_future()
+    def list(self) -> Sequence[PodInfo]:
+        return [waiting.pod for waiting in self._waiting.values()]
+
+    def add(self, pod: PodInfo, timeouts_s: Mapping[str, float]) -> None:
+        """`timeouts_s`: by plugin, after how long it rejects the Pod."""
+        loop = asyncio.get_running_loop()
+        limited = {name: min(t, PERMIT_TIMEOUT_MAX_S) for name, t in timeouts_s.items()}
+        pending = {name: (loop.time() + t, t) for name, t in limited.items()}
+        self._waiting[pod.uid] = _Waiting(pod, pending, loop.create_future())
 
     def allow(self, uid: str, plugin: str) -> None:
-        """The Pod goes on once all plugins that made it wait have allowed it."""
-        pending = self._pending.get(uid)
-        if pending is not None:
-            pending.discard(plugin)
-            if not pending:
-                self._settle(uid, SUCCESS)
+        waiting = self._waiting.get(uid)
+        if waiting is not None:
+            waiting.pending.pop(plugin, None)
+            if not waiting.pending:
+                _settle(waiting, SUCCESS)
 
-    def reject(self, uid: str, plugin: str, reason: str) -> None:
-        if uid in self._pending:
-            self._settle(uid, Status(Code.UNSCHEDULABLE, (reason,), plugin))
+    def reject(self, uid: str, plugin: str, reason: str) -> bool:
+        """Ends the wait; False when the Pod does not wait."""
+        waiting = self._waiting.get(uid)
+        if waiting is None:
+            return False
+        _settle(waiting, unschedulable(plugin, reason))
+        return True
 
     async def wait(self, uid: str) -> Status:
-        """The verdict; a rejection when none comes within 15 minutes."""
-        verdict = self._verdicts.get(uid)
-        if verdict is None:
+        """The verdict; SUCCESS for a Pod that nobody holds back."""
+        waiting = self._waiting.get(uid)
+        if waiting is None:
             return SUCCESS
         try:
-            async with asyncio.timeout(PERMIT_TIMEOUT_S):
-                return await asyncio.shield(verdict)
-        except TimeoutError:
-            plugin = min(self._pending[uid], default="")
-            reason = (
-                f"rejected due to timeout after waiting {PERMIT_TIMEOUT_S:.0f}s at plugin {plugin}"
-            )
-            return Status(Code.UNSCHEDULABLE, (reason,), plugin)
+            while not waiting.verdict.done():
+                plugin, (until, patience_s) = min(waiting.pending.items(), key=lambda p: p[1])
+                try:
+                    async with asyncio.timeout_at(until):
+                        await asyncio.shield(waiting.verdict)
+                except TimeoutError:
+                    if plugin in waiting.pending:
+                        waited = duration_text(round(patience_s * 1e9))
+                        why = f"rejected due to timeout after waiting {waited} at plugin {plugin}"
+                        self.reject(uid, plugin, why)
+            return waiting.verdict.result()
         finally:
-            self._pending.pop(uid, None)
-            self._verdicts.pop(uid, None)
+            del self._waiting[uid]
 
-    def _settle(self, uid: str, status: Status) -> None:
-        verdict = self._verdicts[uid]
-        if not verdict.done():
-            verdict.set_result(status)
+
+def _settle(waiting: _Waiting, status: Status) -> None:
+    if not waiting.verdict.done():
+        waiting.verdict.set_result(status)

@@ -97,6 +97,8 @@ def default_framework(handle: Handle | None = None) -> Framework:
     """The profile `default-scheduler`. Without a handle it sees an empty cluster."""
     handle = handle or Handle(Cache(), StoreListers.holding(), random.Random(0), SystemClock())
     plugins = [factory(handle, {}) for factory in IN_TREE.values()]
-    framework = Framework(plugins, DEFAULT_WEIGHTS, nominator=handle.nominator)
+    framework = Framework(
+        plugins, DEFAULT_WEIGHTS, nominator=handle.nominator, waiting=handle.waiting
+    )
     handle.filters = framework
     return framework

@@ -141,11 +141,11 @@ async def test_events_are_kept_only_for_pods_in_flight(queue):
     for _ in range(100):
         queue.move(LABELS_CHANGED)
     queue.done(first.uid)
-    assert len(queue._events) == 100  # the other is still being decided
+    assert queue._in_flight.event_count == 100  # the other is still being decided
     queue.done(second.uid)
-    assert len(queue._events) == 0
+    assert queue._in_flight.event_count == 0
     queue.move(LABELS_CHANGED)
-    assert len(queue._events) == 0
+    assert queue._in_flight.event_count == 0
 
 
 async def test_whose_back_off_is_over_goes_to_active_at_once(queue, clock):

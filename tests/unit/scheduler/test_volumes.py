@@ -249,8 +249,8 @@ async def test_a_waiting_claim_is_bound_before_its_pod():
     info = PodInfo(with_claim())
     decision = cluster.algorithm.schedule(cluster.framework, info, cluster.cache.nodes())
     assert decision.node_name == "a"
-    assert cluster.framework.reserve(decision.state, info, "a").code is Code.SUCCESS
-    assert cluster.framework.has_binding_work(decision.state, info, "a")
+    assert cluster.framework.binding.reserve(decision.state, info, "a").code is Code.SUCCESS
+    assert cluster.framework.binding.has_work(decision.state, info, "a")
     second = cluster.decide(with_claim("second", "c"))
     assert second.node_name == "a"  # the same claim may still have its volume
 
@@ -280,7 +280,7 @@ def test_a_promised_volume_is_not_given_to_another_claim():
     cluster = Cluster(NODES, objects=objects)
     first = PodInfo(with_claim("first", "c1"))
     decision = cluster.algorithm.schedule(cluster.framework, first, cluster.cache.nodes())
-    cluster.framework.reserve(decision.state, first, decision.node_name)
+    cluster.framework.binding.reserve(decision.state, first, decision.node_name)
     assert cluster.decide(with_claim("second", "c2")).fit_error is not None
-    cluster.framework.unreserve(decision.state, first, decision.node_name)
+    cluster.framework.binding.unreserve(decision.state, first, decision.node_name)
     assert cluster.decide(with_claim("second", "c2")).node_name
