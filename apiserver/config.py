@@ -9,6 +9,7 @@ from pathlib import Path
 
 from podpath.component_base import config as component_config
 from podpath.component_base.config import option
+from podpath.component_base.durations import Duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +20,8 @@ class Config:
     etcd_cafile: str = option("", help="CA of etcd's certificates")
     etcd_certfile: str = option("", help="client certificate for etcd")
     etcd_keyfile: str = option("", help="its key")
-    etcd_compaction_interval: float = option(
-        300.0, help="seconds between compactions; history is held for one to two; 0 never compacts"
+    etcd_compaction_interval_s: Duration = option(
+        300.0, help="time between compactions; history is held for one to two; 0 never compacts"
     )
 
     bind_address: str = option("0.0.0.0", help="where both doors listen")
@@ -61,7 +62,7 @@ class Config:
     service_cluster_ip_range: str = option("10.96.0.0/16", help="CIDR of cluster IPs")
     max_requests_inflight: int = option(400, help="reads at one time; 0: no limit")
     max_mutating_requests_inflight: int = option(200, help="writes at one time; 0: no limit")
-    shutdown_grace: float = option(2.0, help="seconds that calls have to finish at the end")
+    shutdown_grace_s: Duration = option(2.0, help="time that calls have to finish at the end")
 
     diagnostics_socket: str = option("", help="unix socket of healthz, readyz, metrics, podtrace")
     log_level: str = option("info", help="debug, info, warning or error")

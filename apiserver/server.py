@@ -128,8 +128,8 @@ def _etcd_tls(config: Config) -> TlsFiles | None:
 
 
 async def _compact(config: Config, storage: EtcdStorage, clock: Clock) -> None:
-    if config.etcd_compaction_interval > 0:
-        await run_compactor(storage.client, clock, config.etcd_compaction_interval)
+    if config.etcd_compaction_interval_s > 0:
+        await run_compactor(storage.client, clock, config.etcd_compaction_interval_s)
 
 
 async def _bootstrap(config: Config, chain: HandlerChain, caches: Caches, clock: Clock) -> None:
@@ -181,4 +181,4 @@ async def _grpc_door(
     try:
         yield
     finally:
-        await door.stop(config.shutdown_grace)
+        await door.stop(config.shutdown_grace_s)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from podpath.component_base.config import option
+from podpath.component_base.durations import Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,15 +13,11 @@ class Config:
         ("*",), help="which to run: '*' all, 'NAME' this one, '-NAME' not this one"
     )
     leader_elect: bool = option(True, help="wait to be elected before working")
-    leader_elect_lease_duration_s: float = option(
-        15.0, help="seconds after which another may lead", flag="leader-elect-lease-duration"
+    leader_elect_lease_duration_s: Duration = option(15.0, help="time after which another may lead")
+    leader_elect_renew_deadline_s: Duration = option(
+        10.0, help="time to renew in, else lead is given up"
     )
-    leader_elect_renew_deadline_s: float = option(
-        10.0, help="seconds to renew in, else lead is given up", flag="leader-elect-renew-deadline"
-    )
-    leader_elect_retry_period_s: float = option(
-        2.0, help="seconds between attempts", flag="leader-elect-retry-period"
-    )
+    leader_elect_retry_period_s: Duration = option(2.0, help="time between attempts")
     leader_elect_resource_namespace: str = option("kube-system", help="namespace of the Lease")
     leader_elect_resource_name: str = option("kube-controller-manager", help="name of the Lease")
     root_ca_file: str = option("", help="CA bundle published in every namespace; empty: none")
@@ -28,10 +25,8 @@ class Config:
         "", help="CA that signs CertificateSigningRequests; empty: none are signed"
     )
     cluster_signing_key_file: str = option("", help="its key")
-    cluster_signing_duration_s: float = option(
-        365 * 86400.0,
-        help="seconds that signed certificates are good for at most",
-        flag="cluster-signing-duration",
+    cluster_signing_duration_s: Duration = option(
+        365 * 86400.0, help="how long signed certificates are good for at most"
     )
     allocate_node_cidrs: bool = option(
         False, help="give each node a range of Pod addresses, and publish routes to them"
@@ -41,16 +36,12 @@ class Config:
     terminated_pod_gc_threshold: int = option(
         12500, help="how many finished Pods to keep; 0 keeps all"
     )
-    node_monitor_period_s: float = option(
-        5.0, help="seconds between looks at the nodes", flag="node-monitor-period"
+    node_monitor_period_s: Duration = option(5.0, help="time between looks at the nodes")
+    node_monitor_grace_period_s: Duration = option(
+        50.0, help="silence after which a node is Unknown"
     )
-    node_monitor_grace_period_s: float = option(
-        50.0,
-        help="seconds of silence after which a node is Unknown",
-        flag="node-monitor-grace-period",
-    )
-    node_startup_grace_period_s: float = option(
-        60.0, help="the same for a node that never spoke", flag="node-startup-grace-period"
+    node_startup_grace_period_s: Duration = option(
+        60.0, help="the same for a node that never spoke"
     )
     diagnostics_socket: str = option("", help="unix socket for health, metrics and traces")
     log_level: str = option("info", help="debug, info, warning or error")

@@ -180,6 +180,6 @@ def tuning_of(settings: Config) -> Tuning:
         resync_s=settings.sync_frequency_s,
         status_update_s=settings.node_status_update_frequency_s,
         status_report_s=settings.node_status_report_frequency_s,
-        lease_duration_s=settings.node_lease_duration_s,
+        lease_duration_s=settings.node_lease_duration_seconds,
         parallel_pulls=not settings.serialize_image_pulls,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from podpath.component_base.config import option
+from podpath.component_base.durations import Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,12 @@ class Config:
     node_memory: str = option("", help="memory to offer (8Gi) instead of the machine's own")
     cgroup_root: str = option("/", help="cgroup below which the Pods' cgroups are")
     serialize_image_pulls: bool = option(True, help="one image pull at a time")
-    sync_frequency_s: float = option(60.0, help="seconds between rounds of a quiet Pod")
-    node_status_update_frequency_s: float = option(10.0, help="seconds between looks at the node")
-    node_status_report_frequency_s: float = option(
-        300.0, help="seconds between reports of an unchanged node status"
+    sync_frequency_s: Duration = option(60.0, help="time between rounds of a quiet Pod")
+    node_status_update_frequency_s: Duration = option(10.0, help="time between looks at the node")
+    node_status_report_frequency_s: Duration = option(
+        300.0, help="time between reports of an unchanged node status"
     )
-    node_lease_duration_s: int = option(40, help="seconds of the Lease; renewed at a quarter")
+    node_lease_duration_seconds: int = option(40, help="of the Lease; renewed at a quarter")
     record_events: bool = option(True, help="whether Events are sent")
     diagnostics_socket: str = option("", help="unix socket for health, metrics and the Pod trace")
     log_level: str = option("info", help="debug, info, warning or error")

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from podpath.component_base.config import ConfigError, option
+from podpath.component_base.durations import Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +12,7 @@ class Config:
     """One shim serves one node. Paths are made when they are missing."""
 
     listen: str = option(help="unix:///PATH of the CRI socket (mode 0600)")
-    state_dir: Path = option(  # noqa: RUF009  no mutable default is made
+    state_dir: Path = option(
         help="directory of this shim's journal, sockets and per-container files; the same one "
         "after a restart finds all containers again"
     )
@@ -39,8 +40,8 @@ class Config:
     sandbox_image: str = option(
         "podpath/pause:3.10", help="image whose process holds a shared PID namespace"
     )
-    image_pull_timeout_s: float = option(
-        120.0, help="seconds until a pull without progress is given up"
+    image_pull_timeout_s: Duration = option(
+        120.0, help="time until a pull without progress is given up"
     )
     registry_hosts_dir: str = option(
         "/etc/containerd/certs.d", help="hosts.toml files by registry, as containerd reads them"

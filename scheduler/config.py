@@ -9,6 +9,7 @@ from typing import Any
 
 from podpath.component_base import config
 from podpath.component_base.config import option
+from podpath.component_base.durations import Duration
 from scheduler import configuration, profiles
 from scheduler.configuration import Configuration
 
@@ -17,9 +18,9 @@ from scheduler.configuration import Configuration
 class Config:
     kubeconfig: str = option(help="how to reach the apiserver")
     leader_elect: bool = option(True, help="lead before scheduling, so that several may run")
-    leader_elect_lease_duration_s: float = option(15.0, help="how long a lead lasts unrenewed")
-    leader_elect_renew_deadline_s: float = option(10.0, help="when a leader gives up renewing")
-    leader_elect_retry_period_s: float = option(2.0, help="time between tries to lead or renew")
+    leader_elect_lease_duration_s: Duration = option(15.0, help="how long a lead lasts unrenewed")
+    leader_elect_renew_deadline_s: Duration = option(10.0, help="when a leader gives up renewing")
+    leader_elect_retry_period_s: Duration = option(2.0, help="time between tries to lead or renew")
     scheduler_name: str = option(
         "default-scheduler", help="schedule the Pods whose spec.schedulerName this is"
     )

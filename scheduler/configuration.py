@@ -4,12 +4,11 @@ Source: pkg/scheduler/apis/config/v1/{defaults,default_plugins}.go, apis/config/
 pkg/scheduler/framework/runtime/framework.go (expandMultiPointPlugins).
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from podpath.component_base.config import ConfigError
+from podpath.component_base.config import ConfigError, parse_duration
 from scheduler.extender import ExtenderConfig, ExtenderConfigError
 from scheduler.framework.runtime import POINTS
 from scheduler.plugins.registry import DEFAULT_ORDER, DEFAULT_WEIGHTS
@@ -109,7 +108,7 @@ def _settings(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
         ("retryPeriod", "leader_elect_retry_period_s"),
     ):
         if key in election:
-            found[name] = _seconds(election[key], f"{where}leaderElection.{key}")
+            found[name] = parse_duration(election[key], f"{where}leaderElection.{key}")
     if "leaderElect" in election:
         found["leader_elect"] = bool(election["leaderElect"])
     kubeconfig = (tree.get("clientConnection") or {}).get("kubeconfig")
@@ -249,16 +248,3 @@ def _number(value: Any, where: str, lowest: int) -> int:
     if value < lowest:
         raise ConfigError(f"{where}: Invalid value: {value}: must be at least {lowest}")
     return value
-
-
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
-
-
-def _seconds(value: Any, where: str) -> float:
-    """A Go duration such as `15s` or `1m30s`."""
-    text = str(value)
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ConfigError(f'{where}: time: invalid duration "{text}"')
-    return float(sum(float(number) * _UNITS_S[unit] for number, unit in parts))

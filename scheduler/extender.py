@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from podpath.api import json_codec, scheme
+from podpath.component_base import durations
 from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.interface import MAX_NODE_SCORE
 from scheduler.framework.runtime import PluginError
@@ -88,9 +89,9 @@ def _timeout(text: Any) -> float:
     if text is None:
         return DEFAULT_TIMEOUT_S
     try:
-        return float(str(text).removesuffix("s"))
+        return durations.seconds(str(text))
     except ValueError as error:
-        raise ExtenderConfigError(f'httpTimeout: invalid duration "{text}"') from error
+        raise ExtenderConfigError(f"httpTimeout: {error}") from error
 
 
 class HttpExtender:

@@ -1,7 +1,7 @@
-"""How Go writes strings, times and durations, for texts and JSON that must match upstream's.
+"""How Go writes strings and times, for texts and JSON that must match upstream's.
 
-Source: Go's strconv.Quote, time.RFC3339 and time.Duration; k8s.io/apimachinery
-pkg/apis/meta/v1/{time,micro_time,duration}.go.
+Source: Go's strconv.Quote and time.RFC3339; k8s.io/apimachinery
+pkg/apis/meta/v1/{time,micro_time}.go. Durations: podpath/component_base/durations.py.
 """
 
 import re
@@ -25,12 +25,6 @@ _ESCAPES = {
     '"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r",
     "\t": "\\t", "\v": "\\v",
 }  # fmt: skip
-
-_UNITS_NS = {
-    "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9,
-    "m": 60 * 10**9, "h": 3600 * 10**9,
-}  # fmt: skip
-_DURATION_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]+)")
 
 
 def quote(text: str) -> str:
@@ -122,50 +116,3 @@ def _check_ranges(text: str, found: dict[str, str]) -> None:
     for element, (low, high, name) in limits.items():
         if not low <= int(found[element]) <= high:
             raise ValueError(f"parsing time {quote(text)}: {name} out of range")
-
-
-def duration_text(nanoseconds: int) -> str:
-    """Go's form of a duration: `1h0m0s`, `1.5s`, `20ms`, `0s`."""
-    sign, rest = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
-    if not rest:
-        return "0s"
-    for unit, size in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
-        if rest < size * 1000:
-            return f"{sign}{_decimal(rest, size)}{unit}"
-    minutes, rest = divmod(rest, _UNITS_NS["m"])
-    hours, minutes = divmod(minutes, 60)
-    text = f"{_decimal(rest, 10**9)}s"
-    if hours:
-        return f"{sign}{hours}h{minutes}m{text}"
-    return f"{sign}{minutes}m{text}" if minutes else f"{sign}{text}"
-
-
-def _decimal(number: int, unit: int) -> str:
-    whole, rest = divmod(number, unit)
-    if not rest:
-        return str(whole)
-    return f"{whole}.{str(rest).zfill(len(str(unit)) - 1).rstrip('0')}"
-
-
-def parse_duration(text: str) -> int:
-    """Nanoseconds. Raises: ValueError with Go's text."""
-    rest = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
-    if rest == "0":
-        return 0
-    total = 0
-    while rest:
-        match = _DURATION_PART.match(rest)
-        if match is None or not (match[1] or match[2]):
-            if rest[0].isdigit() or (rest[0] == "." and rest[1:2].isdigit()):
-                raise ValueError(f"time: missing unit in duration {quote(text)}")
-            break
-        if match[3] not in _UNITS_NS:
-            raise ValueError(f"time: unknown unit {quote(match[3])} in duration {quote(text)}")
-        unit = _UNITS_NS[match[3]]
-        fraction = match[2] or ""
-        total += int(match[1] or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
-        rest = rest[match.end() :]
-    else:
-        if text not in {"", "-", "+"}:
-            return -total if text.startswith("-") else total
-    raise ValueError(f"time: invalid duration {quote(text)}")

@@ -13,6 +13,7 @@ import orjson
 
 from podpath.api import go_text, quantity
 from podpath.api.wire import BYTES, VARINT, framed, read_varint, signed, skip, tag, varint
+from podpath.component_base import durations
 
 Reader = Callable[[bytes, int, int], Any]  # message bytes, start, end -> JSON value
 Writer = Callable[[Any], bytes]  # JSON value -> message bytes
@@ -95,13 +96,13 @@ def write_micro_time(value: Any) -> bytes:
 
 
 def read_duration(data: bytes, start: int, end: int) -> str:
-    return go_text.duration_text(_numbers(data, start, end)[0])
+    return durations.to_text(_numbers(data, start, end)[0])
 
 
 def write_duration(value: Any) -> bytes:
     if type(value) is not str:
         raise WrongTypeError(value, "string")
-    return _FIRST_NUMBER + varint(go_text.parse_duration(value))
+    return _FIRST_NUMBER + varint(durations.parse(value))
 
 
 def read_quantity(data: bytes, start: int, end: int) -> str:

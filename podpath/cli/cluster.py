@@ -15,6 +15,7 @@ from podpath.cli.cluster_plan import ClusterPlan
 from podpath.cli.layout import ClusterError, default_root
 from podpath.cli.progress import Progress
 from podpath.client import kubeconfig as kubeconfigs
+from podpath.component_base import durations
 
 app = typer.Typer(help="Clusters whose nodes are containers.", no_args_is_help=True)
 node_app = typer.Typer(help="One node of a cluster.", no_args_is_help=True)
@@ -48,27 +49,36 @@ def create(  # noqa: PLR0913, PLR0917  a command's options
     node_cpus: Annotated[str, typer.Option(help="Processors of each node: 2 or 0.5.")] = "",
     node_memory: Annotated[str, typer.Option(help="Memory of each node: 2Gi.")] = "",
     node_monitor_grace_period: Annotated[
-        float, typer.Option(help="Seconds of silence until a node counts as lost (50).")
-    ] = 0.0,
+        str, typer.Option(help="Silence until a node counts as lost: 20s (default: 50s).")
+    ] = "",
     cluster_signing_duration: Annotated[
-        float, typer.Option(help="Seconds that nodes' certificates are good for (a year).")
-    ] = 0.0,
+        str, typer.Option(help="How long nodes' certificates are good for: 1h (default: a year).")
+    ] = "",
     engine: EngineName = "auto",
     state_dir: StateDir = None,
 ) -> None:
     """Create a cluster: a control plane and nodes, each a container. Nothing stays if it fails."""
     if runtime not in cluster_nodes.RUNTIMES:
         raise ClusterError(f"--runtime {runtime}: choose {' or '.join(cluster_nodes.RUNTIMES)}")
-    environment = {}
-    if node_monitor_grace_period:
-        environment["NODE_MONITOR_GRACE_PERIOD"] = f"{node_monitor_grace_period:g}"
-    if cluster_signing_duration:
-        environment["CLUSTER_SIGNING_DURATION"] = f"{cluster_signing_duration:g}"
+    settings = {
+        "NODE_MONITOR_GRACE_PERIOD": node_monitor_grace_period,
+        "CLUSTER_SIGNING_DURATION": cluster_signing_duration,
+    }
+    environment = {name: _duration(name, text) for name, text in settings.items() if text}
     cluster = open_cluster(name, engine, state_dir)
     plan = ClusterPlan(name, nodes, runtime, node_cpus, node_memory, environment)
     cluster.create(plan)
     out.print(f"cluster {name} is ready: {nodes} nodes on runtime {runtime}")
     out.print(f"export KUBECONFIG={cluster_lifecycle.kubeconfig_path(cluster.root, name)}")
+
+
+def _duration(name: str, text: str) -> str:
+    """Raises: ClusterError, before anything is made."""
+    try:
+        durations.parse(text)
+    except ValueError as error:
+        raise ClusterError(f"--{name.lower().replace('_', '-')}: {error}") from None
+    return text
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 Settings come from the environment: PODPATH_RUNTIME, PODPATH_NODE_NAME, PODPATH_JOIN_FROM (a file
 to wait for), PODPATH_JOIN_TO (where the control plane writes it), PODPATH_LOG_LEVEL,
-PODPATH_NODE_MONITOR_GRACE_PERIOD and PODPATH_CLUSTER_SIGNING_DURATION (seconds).
+PODPATH_NODE_MONITOR_GRACE_PERIOD and PODPATH_CLUSTER_SIGNING_DURATION (as the flags: 20s).
 """
 
 import contextlib
@@ -41,8 +41,8 @@ def main() -> int:
 
 def _control_plane() -> list[Service]:
     settings = services.ControlPlane(
-        node_monitor_grace_period_s=float(_env("NODE_MONITOR_GRACE_PERIOD") or 0),
-        signing_duration_s=float(_env("CLUSTER_SIGNING_DURATION") or 0),
+        node_monitor_grace_period=_env("NODE_MONITOR_GRACE_PERIOD"),
+        cluster_signing_duration=_env("CLUSTER_SIGNING_DURATION"),
         log_level=_env("LOG_LEVEL") or "info",
     )
     found = services.control_plane(settings)

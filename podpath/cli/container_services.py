@@ -35,10 +35,10 @@ _PYTHON = "/usr/bin/python3"
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """What can be set from outside. Seconds; empty flags are left out."""
+    """What can be set from outside: the controllers' flags of these names; empty: their default."""
 
-    node_monitor_grace_period_s: float = 0.0
-    signing_duration_s: float = 0.0
+    node_monitor_grace_period: str = ""
+    cluster_signing_duration: str = ""
     log_level: str = "info"
 
 
@@ -92,10 +92,10 @@ def control_plane(settings: ControlPlane) -> list[Service]:
         "--allocate-node-cidrs",
         f"--cluster-cidr={POD_CIDR}",
     ]
-    if settings.node_monitor_grace_period_s:
-        flags.append(f"--node-monitor-grace-period={settings.node_monitor_grace_period_s:g}")
-    if settings.signing_duration_s:
-        flags.append(f"--cluster-signing-duration={settings.signing_duration_s:g}")
+    if settings.node_monitor_grace_period:
+        flags.append(f"--node-monitor-grace-period={settings.node_monitor_grace_period}")
+    if settings.cluster_signing_duration:
+        flags.append(f"--cluster-signing-duration={settings.cluster_signing_duration}")
     return [
         Service("etcd", _etcd()),
         Service("apiserver", apiserver),

@@ -1,8 +1,9 @@
 """One frozen dataclass per process, filled from defaults < file < environment < flags.
 
 A field `node_ip` of a Config is the flag `--node-ip`, the file key `nodeIp` and, for the program
-`kubelet`, the environment variable `KUBELET_NODE_IP`. Fields are str, int, float, bool, Path or
-tuple[str, ...] (comma-separated, or the flag repeated).
+`kubelet`, the environment variable `KUBELET_NODE_IP`. Fields are str, int, float, bool, Path,
+tuple[str, ...] (comma-separated, or the flag repeated) or Duration: `sync_frequency_s`, in
+seconds, is `--sync-frequency` and given as Go gives durations, `1m30s`.
 """
 
 import argparse
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import yaml
+
+from podpath.component_base import durations
+from podpath.component_base.durations import Duration
 
 ConfigT = TypeVar("ConfigT")
 
@@ -49,9 +53,12 @@ def load(
         path = given.pop("config")
         values = _from_file(path, fields, types, read_file)
         values |= _from_environment(fields, types, prog, os.environ if environ is None else environ)
-        values |= {name: _parse(types[name], text, name) for name, text in given.items()}
+        values |= {
+            name: _parse(types[name], text, _flag(fields[name], types[name]))
+            for name, text in given.items()
+        }
         missing = [
-            _flag(f)
+            _flag(f, types[f.name])
             for f in fields.values()
             if f.default is dataclasses.MISSING and f.name not in values
         ]
@@ -76,22 +83,31 @@ def _parser(
         kind = types[field.name]
         text = field.metadata.get("help", "").replace("%", "%%")
         if field.default not in (dataclasses.MISSING, "", ()):
-            text = f"{text} (default: {field.default})"
+            shown = durations.of_seconds(field.default) if kind is Duration else field.default
+            text = f"{text} (default: {shown})"
         arguments: dict[str, Any] = {"dest": field.name, "help": text}
         if kind is bool:
             arguments |= {"nargs": "?", "const": "true", "metavar": "true|false"}
         elif kind == tuple[str, ...]:
             arguments |= {"action": "append", "metavar": "LIST"}
-        parser.add_argument(_flag(field), **arguments)
+        elif kind is Duration:
+            arguments |= {"metavar": "DURATION"}
+        parser.add_argument(_flag(field, kind), **arguments)
     return parser
 
 
-def _flag(field: "dataclasses.Field[Any]") -> str:
-    return "--" + (field.metadata.get("flag") or field.name.replace("_", "-"))
+def _outer_name(name: str, kind: Any) -> str:
+    """The field's name as users know it: a duration tells its own unit."""
+    return name.removesuffix("_s") if kind is Duration else name
 
 
-def _file_key(name: str) -> str:
-    head, *rest = name.split("_")
+def _flag(field: "dataclasses.Field[Any]", kind: Any) -> str:
+    renamed: str | None = field.metadata.get("flag")
+    return f"--{renamed or _outer_name(field.name, kind).replace('_', '-')}"
+
+
+def _file_key(name: str, kind: Any) -> str:
+    head, *rest = _outer_name(name, kind).split("_")
     return head + "".join(word.capitalize() for word in rest)
 
 
@@ -111,7 +127,7 @@ def _from_file(
         raise ConfigError(f"--config {path}: expected a mapping")
     if read_file is not None:
         return dict(read_file(tree, f"--config {path}"))
-    names = {_file_key(name): name for name in fields}
+    names = {_file_key(name, types[name]): name for name in fields}
     unknown = sorted(set(tree) - set(names) - {"apiVersion", "kind"})
     if unknown:
         raise ConfigError(f"--config {path}: unknown field {', '.join(map(repr, unknown))}")
@@ -131,7 +147,7 @@ def _from_environment(
     prefix = prog.replace("-", "_").upper()
     found = {}
     for name in fields:
-        variable = f"{prefix}_{name.upper()}"
+        variable = f"{prefix}_{_outer_name(name, types[name]).upper()}"
         if variable in environ:
             found[name] = _parse(types[name], environ[variable], variable)
     return found
@@ -139,6 +155,8 @@ def _from_environment(
 
 def _parse(kind: Any, value: Any, where: str) -> Any:
     """`value` is a flag's text, a list of them, or what YAML made of it."""
+    if kind is Duration:
+        return parse_duration(value, where)
     try:
         if kind is bool:
             return _parse_bool(value)
@@ -151,6 +169,14 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
         expected = getattr(kind, "__name__", str(kind))
         raise ConfigError(f"{where}: {value!r} is not of type {expected}") from None
     raise TypeError(f"{where}: a Config field cannot be {kind}")
+
+
+def parse_duration(value: Any, where: str) -> Duration:
+    """Of a Go duration. Raises: ConfigError."""
+    try:
+        return durations.seconds(str(value))
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _parse_bool(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from podpath.component_base.config import option
+from podpath.component_base.durations import Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,8 @@ class Config:
     max_pods: int = option(110, help="Pods that each node takes")
     node_ip: str = option("127.0.0.1", help="the address that all nodes tell")
     node_labels: tuple[str, ...] = option((), help="further labels of each Node: KEY=VALUE")
-    node_lease_duration_s: int = option(40, help="seconds of each Lease")
-    sync_frequency_s: float = option(300.0, help="seconds between rounds of a quiet Pod")
+    node_lease_duration_seconds: int = option(40, help="of each Lease")
+    sync_frequency_s: Duration = option(300.0, help="time between rounds of a quiet Pod")
     record_events: bool = option(False, help="whether the kubelets send Events (kwok does not)")
     diagnostics_socket: str = option("", help="unix socket for health, metrics and the Pod trace")
     log_level: str = option("info", help="debug, info, warning or error")

@@ -106,7 +106,7 @@ class HollowNodes:
         )
         tuning = Tuning(
             resync_s=settings.sync_frequency_s,
-            lease_duration_s=settings.node_lease_duration_s,
+            lease_duration_s=settings.node_lease_duration_seconds,
             offset_s=HEARTBEAT_S * index / settings.nodes,
             runtime_check_s=30.0,
             housekeeping_s=10.0,

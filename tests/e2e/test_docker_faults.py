@@ -25,7 +25,7 @@ BACK_MAX_S = 45.0
 
 @pytest.fixture(scope="module")
 def cluster():
-    plan = ClusterPlan("faults", 3, environment={"NODE_MONITOR_GRACE_PERIOD": f"{GRACE_S:g}"})
+    plan = ClusterPlan("faults", 3, environment={"NODE_MONITOR_GRACE_PERIOD": f"{GRACE_S:g}s"})
     with docker_cluster(plan) as made:
         made.kubectl("apply", "-f", str(SPREAD))
         yield made

@@ -37,7 +37,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShimProcess]:
                 f"--containerd-address={engine.address}",
                 "--containerd-namespace=pull",
                 f"--registry-hosts-dir={root / 'hosts'}",
-                "--image-pull-timeout-s=20",
+                "--image-pull-timeout=20s",
             ],
         )
         process.start()

@@ -33,9 +33,9 @@ pytestmark = pytest.mark.integration
 
 LIMIT_S = 60
 QUICK_LEASE = (
-    "--leader-elect-lease-duration=3",
-    "--leader-elect-renew-deadline=2",
-    "--leader-elect-retry-period=0.5",
+    "--leader-elect-lease-duration=3s",
+    "--leader-elect-renew-deadline=2s",
+    "--leader-elect-retry-period=500ms",
 )
 
 

@@ -32,9 +32,9 @@ class SchedulerProcess:
             self._process = subprocess.Popen(
                 (
                     *(sys.executable, "-m", "scheduler", f"--kubeconfig={path}"),
-                    "--leader-elect-lease-duration-s=2",
-                    "--leader-elect-renew-deadline-s=1.5",
-                    "--leader-elect-retry-period-s=0.3",
+                    "--leader-elect-lease-duration=2s",
+                    "--leader-elect-renew-deadline=1.5s",
+                    "--leader-elect-retry-period=300ms",
                     "--pod-initial-backoff-seconds=0.2",
                     *flags,
                 ),

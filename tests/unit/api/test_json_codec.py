@@ -145,24 +145,3 @@ def test_a_message_made_by_hand_is_brought_to_upstreams_bytes():
     tree = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}}
     assert json_codec.normalised(pod) == json_codec.from_json(Pod, tree).message
     assert json_codec.normalised(pod) != pod
-
-
-@pytest.mark.parametrize(
-    ("nanoseconds", "text"),
-    [(0, "0s"), (1, "1ns"), (1500, "1.5µs"), (20_000_000, "20ms"), (1_500_000_000, "1.5s"),
-     (90 * 10**9, "1m30s"), (3600 * 10**9, "1h0m0s"), (-5 * 10**9, "-5s")],
-)  # fmt: skip
-def test_durations(nanoseconds, text):
-    assert go_text.duration_text(nanoseconds) == text
-    assert go_text.parse_duration(text) == nanoseconds
-
-
-@given(st.integers(-(2**62), 2**62))
-def test_durations_round_trip(nanoseconds):
-    assert go_text.parse_duration(go_text.duration_text(nanoseconds)) == nanoseconds
-
-
-@pytest.mark.parametrize("text", ["", "5", "x", "1.s.", "1y", "-"])
-def test_no_durations(text):
-    with pytest.raises(ValueError, match="time: "):
-        go_text.parse_duration(text)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from podpath.component_base.config import load, option
+from podpath.component_base.durations import Duration
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,7 @@ class Config:
     fast: bool = option(False, help="be quick")
     labels: tuple[str, ...] = option((), help="labels")
     root: Path = option(Path("/x"), help="directory", flag="root-dir")
+    sync_frequency_s: Duration = option(60.0, help="time between rounds")
 
 
 def read(argv: list[str], environ: dict[str, str] | None = None) -> Config:
@@ -21,11 +23,12 @@ def read(argv: list[str], environ: dict[str, str] | None = None) -> Config:
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path):
     file = tmp_path / "c.yaml"
-    file.write_text("nodeIp: 10.0.0.1\nport: 1\nfast: true\n")
+    file.write_text("nodeIp: 10.0.0.1\nport: 1\nfast: true\nsyncFrequency: 1h\n")
     config = read(
-        ["--config", str(file), "--port", "3"], {"KUBELET_PORT": "2", "KUBELET_FAST": "false"}
+        ["--config", str(file), "--port", "3"],
+        {"KUBELET_PORT": "2", "KUBELET_FAST": "false", "KUBELET_SYNC_FREQUENCY": "5s"},
     )
-    assert config == Config(node_ip="10.0.0.1", port=3, fast=False)
+    assert config == Config("10.0.0.1", port=3, fast=False, sync_frequency_s=Duration(5))
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,9 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path):
             id="list",
         ),
         pytest.param(["--root-dir", "/y"], Config("a", root=Path("/y")), id="renamed"),
+        pytest.param(
+            ["--sync-frequency=1m30s"], Config("a", sync_frequency_s=Duration(90)), id="duration"
+        ),
     ],
 )
 def test_kinds_of_flags(argv, expected):
@@ -54,6 +60,11 @@ def test_kinds_of_flags(argv, expected):
         ),
         pytest.param(
             ["--node-ip=a", "--nope"], "unrecognized arguments: --nope", id="unknown flag"
+        ),
+        pytest.param(
+            ["--node-ip=a", "--sync-frequency=20"],
+            '--sync-frequency: time: missing unit in duration "20"',
+            id="duration without a unit",
         ),
         pytest.param(["--node-ip=a", "--config=/nonexistent"], "No such file", id="no file"),
     ],
