@@ -43,6 +43,18 @@ class Config:
     node_startup_grace_period_s: Duration = option(
         60.0, help="the same for a node that never spoke"
     )
+    node_eviction_rate: float = option(
+        0.1, help="nodes per second whose Pods are evicted, in a zone that is healthy"
+    )
+    secondary_node_eviction_rate: float = option(
+        0.01, help="the same in an unhealthy zone of a large cluster"
+    )
+    large_cluster_size_threshold: int = option(
+        50, help="unhealthy zones with more nodes have the secondary rate; in smaller ones it is 0"
+    )
+    unhealthy_zone_threshold: float = option(
+        0.55, help="share of nodes (three at least) that are not Ready in an unhealthy zone"
+    )
     diagnostics_socket: str = option("", help="unix socket for health, metrics and traces")
     log_level: str = option("info", help="debug, info, warning or error")
     log_format: str = option("text", help="text or json")

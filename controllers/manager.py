@@ -28,6 +28,7 @@ from controllers import (
     taint_eviction,
 )
 from controllers.config import Config
+from controllers.node_zones import EvictionRates
 from controllers.pod_observer import PodObserver
 from controllers.reconciler import Context, Controller, Settings
 from podpath.client.informer import InformerFactory
@@ -105,6 +106,12 @@ def settings_from(config: Config) -> Settings:
         node_monitor_period_s=config.node_monitor_period_s,
         node_monitor_grace_period_s=config.node_monitor_grace_period_s,
         node_startup_grace_period_s=config.node_startup_grace_period_s,
+        eviction_rates=EvictionRates(
+            normal=config.node_eviction_rate,
+            secondary=config.secondary_node_eviction_rate,
+            large_cluster_size=config.large_cluster_size_threshold,
+            unhealthy_zone=config.unhealthy_zone_threshold,
+        ),
     )
 
 

@@ -4,6 +4,7 @@ Source: k8s.io/kubernetes pkg/controller/nodelifecycle/node_lifecycle_controller
 pkg/controller/tainteviction/taint_eviction.go.
 """
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,11 +63,9 @@ def mark_unknown(node: Node, now_s: float) -> bool:
     return changed
 
 
-def wanted_taints(node: Node, now_s: float) -> list[Taint]:
-    """The node's taints as its conditions and `spec.unschedulable` demand; others' are kept.
-
-    NoSchedule taints keep new Pods away, NoExecute taints make those there leave.
-    """
+def schedule_taints(node: Node) -> list[Taint]:
+    """The node's taints with those NoSchedule ones that its conditions and `spec.unschedulable`
+    demand, which keep new Pods away; others are as they were."""
     keys = {
         key
         for condition in node.status.conditions
@@ -74,27 +73,57 @@ def wanted_taints(node: Node, now_s: float) -> list[Taint]:
     }
     if node.spec.unschedulable:
         keys.add(UNSCHEDULABLE)
-    kept = [taint for taint in node.spec.taints if not _is_own(taint)]
-    schedule = [Taint(key=key, effect=NO_SCHEDULE) for key in sorted(keys)]
-    return [*kept, *schedule, *_execute_taints(node, now_s)]
+    kept = [
+        taint
+        for taint in node.spec.taints
+        if taint.effect != NO_SCHEDULE or taint.key not in _OWN_NO_SCHEDULE
+    ]
+    return [*kept, *(Taint(key=key, effect=NO_SCHEDULE) for key in sorted(keys))]
 
 
-def _execute_taints(node: Node, now_s: float) -> list[Taint]:
-    ready = condition_of(node, "Ready")
-    key = _CONDITION_TAINTS.get(("Ready", ready.status)) if ready is not None else None
+class ExecuteChange(enum.Enum):
+    """What has to happen to the NoExecute taint of a node."""
+
+    NONE = "none"
+    REMOVE = "remove"
+    SWAP = "swap one for the other"
+    ADD = "add"
+
+
+def execute_change(node: Node) -> ExecuteChange:
+    """Only ADD makes Pods leave that could stay: that is held back when many nodes are lost."""
+    wanted = _execute_key(node)
+    present = {t.key for t in node.spec.taints if _is_own_execute(t)}
+    if present == ({wanted} if wanted else set()):
+        return ExecuteChange.NONE
+    if wanted is None:
+        return ExecuteChange.REMOVE
+    return ExecuteChange.SWAP if present else ExecuteChange.ADD
+
+
+def execute_taints(node: Node, now_s: float) -> list[Taint]:
+    """The node's taints with the NoExecute one that its Ready condition demands, which makes its
+    Pods leave; others are as they were."""
+    key = _execute_key(node)
     if key is None:
-        return []
-    for taint in node.spec.taints:
-        # Its timeAdded is when the time that Pods tolerate began.
-        if taint.key == key and taint.effect == NO_EXECUTE:
-            return [taint]
-    return [Taint(key=key, effect=NO_EXECUTE, timeAdded=time_at(now_s))]
+        return without_execute_taints(node)
+    # An old one's timeAdded is when the time that Pods tolerate began.
+    old = [t for t in node.spec.taints if t.key == key and t.effect == NO_EXECUTE]
+    new = Taint(key=key, effect=NO_EXECUTE, timeAdded=time_at(now_s))
+    return [*without_execute_taints(node), *(old or [new])]
 
 
-def _is_own(taint: Taint) -> bool:
-    if taint.effect == NO_EXECUTE:
-        return taint.key in (NOT_READY, UNREACHABLE)
-    return taint.effect == NO_SCHEDULE and taint.key in _OWN_NO_SCHEDULE
+def without_execute_taints(node: Node) -> list[Taint]:
+    return [taint for taint in node.spec.taints if not _is_own_execute(taint)]
+
+
+def _execute_key(node: Node) -> str | None:
+    ready = condition_of(node, "Ready")
+    return _CONDITION_TAINTS.get(("Ready", ready.status)) if ready is not None else None
+
+
+def _is_own_execute(taint: Taint) -> bool:
+    return taint.effect == NO_EXECUTE and taint.key in (NOT_READY, UNREACHABLE)
 
 
 def same_taints(one: Sequence[Taint], other: Sequence[Taint]) -> bool:

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol
 
+from controllers.node_zones import EvictionRates
 from podpath.api.errors import ApiError
 from podpath.client.event_recorder import EventRecorder
 from podpath.client.informer import Informer, InformerFactory
@@ -63,6 +64,7 @@ class Settings:
     node_monitor_period_s: float = 5.0
     node_monitor_grace_period_s: float = 50.0
     node_startup_grace_period_s: float = 60.0
+    eviction_rates: EvictionRates = field(default_factory=EvictionRates)
     signing_authority: KeyPair | None = None
     signing_duration_s: float = 365 * 86400.0
     cluster_cidr: str = ""

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from podpath.api.go_text import duration_text
+from podpath.component_base import durations
 from scheduler.framework.status import SUCCESS, Status, unschedulable
 from scheduler.pod_info import PodInfo
 
@@ -68,7 +68,7 @@ class WaitingPods:
                         await asyncio.shield(waiting.verdict)
                 except TimeoutError:
                     if plugin in waiting.pending:
-                        waited = duration_text(round(patience_s * 1e9))
+                        waited = durations.of_seconds(patience_s)
                         why = f"rejected due to timeout after waiting {waited} at plugin {plugin}"
                         self.reject(uid, plugin, why)
             return waiting.verdict.result()

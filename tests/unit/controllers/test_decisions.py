@@ -186,13 +186,38 @@ NR, UR = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
     ],
 )
 def test_taints(node, expected):
-    assert {(t.key, t.effect) for t in node_decisions.wanted_taints(node, NOW)} == expected
+    schedule = node_decisions.schedule_taints(node)
+    assert {(t.key, t.effect) for t in schedule if t.effect != "NoExecute"} == {
+        (key, effect) for key, effect in expected if effect != "NoExecute"
+    }
+    execute = node_decisions.execute_taints(node, NOW)
+    assert {(t.key, t.effect) for t in execute if t.effect != "NoSchedule"} == {
+        (key, effect) for key, effect in expected if effect != "NoSchedule"
+    }
+
+
+@pytest.mark.parametrize(
+    ("ready", "taints", "change"),
+    [
+        pytest.param("True", [], "NONE", id="well"),
+        pytest.param("True", [UR], "REMOVE", id="back"),
+        pytest.param("Unknown", [], "ADD", id="silent"),
+        pytest.param("Unknown", [UR], "NONE", id="silent and tainted"),
+        pytest.param("Unknown", [NR], "SWAP", id="was not ready, now silent"),
+        pytest.param("False", [UR], "SWAP", id="was silent, now not ready"),
+        pytest.param(None, [], "NONE", id="never spoke"),
+        pytest.param("True", ["other"], "NONE", id="others' taints"),
+    ],
+)
+def test_what_happens_to_the_taint_that_evicts(ready, taints, change):
+    node = _node(ready, taints=[Taint(key=key, effect="NoExecute") for key in taints])
+    assert node_decisions.execute_change(node).name == change
 
 
 def test_the_time_of_a_taint_stays():
     taint = Taint(key=NR, effect="NoExecute")
     taint.timeAdded.seconds = 5
-    wanted = node_decisions.wanted_taints(_node("False", taints=[taint]), NOW)
+    wanted = node_decisions.execute_taints(_node("False", taints=[taint]), NOW)
     assert [t.timeAdded.seconds for t in wanted if t.effect == "NoExecute"] == [5]
 
 

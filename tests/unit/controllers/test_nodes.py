@@ -31,19 +31,27 @@ def client(clock):
     return MemoryClient(clock, random.Random(1))
 
 
-def a_node(client, ready="True"):
+def a_node(client, ready="True", name="n"):
     node = Node()
-    node.metadata.name = "n"
+    node.metadata.name = name
     if ready:
         node.status.conditions.add(type="Ready", status=ready)
     client.seed(NODES, node)
 
 
-def a_lease():
+def a_lease(name="n"):
     lease = Lease()
-    lease.metadata.namespace, lease.metadata.name = "kube-node-lease", "n"
-    lease.spec.holderIdentity = "n"
+    lease.metadata.namespace, lease.metadata.name = "kube-node-lease", name
+    lease.spec.holderIdentity = name
     return lease
+
+
+async def renew(client, *names):
+    for name in names:
+        lease = await client.get(LEASES, "kube-node-lease", name)
+        lease.spec.renewTime.seconds += 1
+        await client.update(LEASES, lease)
+    await _settle()
 
 
 async def _settle():
@@ -74,13 +82,13 @@ async def running(client, clock, *classes):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def ready(client):
-    node = await client.get(NODES, "", "n")
+async def ready(client, name="n"):
+    node = await client.get(NODES, "", name)
     return next((c.status for c in node.status.conditions if c.type == "Ready"), "")
 
 
-async def taints(client):
-    node = await client.get(NODES, "", "n")
+async def taints(client, name="n"):
+    node = await client.get(NODES, "", name)
     return sorted((t.key, t.effect) for t in node.spec.taints)
 
 
@@ -90,6 +98,7 @@ async def names(client):
 
 async def test_a_silent_node_becomes_unknown_and_loses_its_pods_in_time(client, clock):
     a_node(client)
+    a_node(client, name="other")  # without it no node would be left, and nothing be evicted
     tolerant = a_pod("tolerant", ready_since=1)
     tolerant.spec.terminationGracePeriodSeconds = 0
     tolerant.spec.tolerations.add(
@@ -99,15 +108,15 @@ async def test_a_silent_node_becomes_unknown_and_loses_its_pods_in_time(client, 
     stays.spec.tolerations.add(operator="Exists")
     client.seed(PODS, tolerant, stays)
     await client.create(LEASES, a_lease())
+    await client.create(LEASES, a_lease("other"))
     async with running(client, clock, NodeLifecycleController, TaintEvictionController):
         for _ in range(4):
             await _pass(clock, 20)
-            lease = await client.get(LEASES, "kube-node-lease", "n")
-            lease.spec.renewTime.seconds += 20
-            await client.update(LEASES, lease)
-            await _settle()
+            await renew(client, "n", "other")
         assert await ready(client) == "True"
-        await _pass(clock, 50)
+        await _pass(clock, 40)
+        await renew(client, "other")
+        await _pass(clock, 10)
         assert await ready(client) == "True"
         await _pass(clock, 6)
         assert await ready(client) == "Unknown"
@@ -124,6 +133,7 @@ async def test_a_silent_node_becomes_unknown_and_loses_its_pods_in_time(client, 
 
 async def test_a_node_that_comes_back_loses_its_taints(client, clock):
     a_node(client, "Unknown")
+    a_node(client, name="other")
     async with running(client, clock, NodeLifecycleController):
         assert len(await taints(client)) == 2
         node = await client.get(NODES, "", "n")
@@ -131,6 +141,51 @@ async def test_a_node_that_comes_back_loses_its_taints(client, clock):
         await client.update_status(NODES, node)
         await _pass(clock, 6)
         assert await taints(client) == []
+
+
+async def test_when_no_node_is_left_nobody_is_evicted(client, clock):
+    for name in ("n", "m"):
+        a_node(client, name=name)
+        await client.create(LEASES, a_lease(name))
+    client.seed(PODS, a_pod("pod", ready_since=1))
+    async with running(client, clock, NodeLifecycleController, TaintEvictionController):
+        await _pass(clock, 45)
+        await renew(client, "m")
+        await _pass(clock, 10)
+        # One of two is lost: its Pods have to go. Then the other is, too.
+        assert (UNREACHABLE, "NoExecute") in await taints(client)
+        await _pass(clock, 60)
+        for name in ("n", "m"):
+            assert await ready(client, name) == "Unknown"
+            assert await taints(client, name) == [(UNREACHABLE, "NoSchedule")]
+        # When one speaks again, the other has a new grace period and then loses its Pods.
+        node = await client.get(NODES, "", "m")
+        node.status.conditions[0].status = "True"
+        node.status.conditions[0].lastHeartbeatTime.seconds += 1
+        await client.update_status(NODES, node)
+        await _pass(clock, 20)
+        assert await taints(client, "m") == []
+        assert (UNREACHABLE, "NoExecute") in await taints(client)
+
+
+async def test_nodes_lost_together_lose_their_pods_one_after_another(client, clock):
+    names = ["a", "b", "c", "d", "e"]
+    for name in names:
+        a_node(client, name=name)
+        await client.create(LEASES, a_lease(name))
+    lost = names[:2]
+    async with running(client, clock, NodeLifecycleController):
+
+        async def evicted():
+            return [n for n in names if (UNREACHABLE, "NoExecute") in await taints(client, n)]
+
+        for _ in range(6):
+            await _pass(clock, 10)
+            await renew(client, *names[2:])
+        assert await evicted() == ["a"]
+        assert all([(UNREACHABLE, "NoSchedule") in await taints(client, n) for n in lost])
+        await _pass(clock, 10)
+        assert await evicted() == lost
 
 
 async def test_a_node_that_never_spoke_has_a_minute(client, clock):
