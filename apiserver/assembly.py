@@ -13,6 +13,7 @@ from apiserver.registry.registry import Registry
 from apiserver.registry.subresources import Handlers
 from apiserver.storage.interface import Storage
 from apiserver.verbs.context import Context
+from apiserver.verbs.creation import NO_TRACING, Tracing
 from podpath.api import scheme
 from podpath.component_base.clock import Clock
 
@@ -57,6 +58,7 @@ def make_chain(  # the parts of a server
     service_cluster_ip_range: str = "10.96.0.0/16",
     reads_max: int = 400,
     writes_max: int = 200,
+    tracing: Tracing = NO_TRACING,
 ) -> HandlerChain:
     """What both doors call."""
     registry = Registry(storage, caches, clock, service_cluster_ip_range)
@@ -71,5 +73,6 @@ def make_chain(  # the parts of a server
         authorizer=policy.authorizer,
         handlers=policy.handlers,
         clock=clock,
+        tracing=tracing,
     )
     return HandlerChain(context, reads_max=reads_max, writes_max=writes_max)

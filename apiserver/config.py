@@ -10,6 +10,7 @@ from pathlib import Path
 from podpath.component_base import config as component_config
 from podpath.component_base.config import option
 from podpath.component_base.durations import Duration
+from podpath.component_base.tracing import TracingConfiguration, tracing_option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,10 @@ class Config:
     max_mutating_requests_inflight: int = option(200, help="writes at one time; 0: no limit")
     shutdown_grace_s: Duration = option(2.0, help="time that calls have to finish at the end")
 
+    tracing: TracingConfiguration = tracing_option()
+    pod_traceparent_annotation: bool = option(
+        True, help="write the trace context of sampled Pods to tracing.k8s.io/traceparent"
+    )
     diagnostics_socket: str = option("", help="unix socket of healthz, readyz, metrics, podtrace")
     log_level: str = option("info", help="debug, info, warning or error")
     log_format: str = option("text", help="text or json")

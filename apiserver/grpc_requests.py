@@ -30,22 +30,24 @@ def target_of(request: Any) -> Target:
     )
 
 
-def write_options(options: api.WriteOptions, force: bool = False) -> WriteOptions:
-    return WriteOptions(options.dry_run, options.field_manager, force)
+def write_options(
+    options: api.WriteOptions, traceparent: str = "", *, force: bool = False
+) -> WriteOptions:
+    return WriteOptions(options.dry_run, options.field_manager, force, traceparent)
 
 
-def item_of(request: Any, subresource: str) -> BatchItem:
+def item_of(request: Any, subresource: str, traceparent: str = "") -> BatchItem:
     """What to write. Raises: ApiError when the object cannot be read."""
     resource = resource_of(request.resource)
     target = Target(resource, request.namespace, request.name, subresource)
     validation = request.options.field_validation
     obj = decode(body_of(resource, subresource), request.object, validation)
-    return BatchItem(target, obj, write_options(request.options))
+    return BatchItem(target, obj, write_options(request.options, traceparent))
 
 
-def item_or_error(request: Any, subresource: str) -> BatchItem | ApiError:
+def item_or_error(request: Any, subresource: str, traceparent: str = "") -> BatchItem | ApiError:
     try:
-        return item_of(request, subresource)
+        return item_of(request, subresource, traceparent)
     except ApiError as error:
         return error
 

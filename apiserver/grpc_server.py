@@ -8,6 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
@@ -55,6 +56,14 @@ class Authenticator(Protocol):
     """Who is asking. Raises: Unauthorized."""
 
     def authenticate(self, peer_cert_der: bytes | None, authorization: str | None) -> UserInfo: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and the trace context that came along."""
+
+    user: UserInfo
+    traceparent: str = ""
 
 
 def credentials(cert: bytes, key: bytes, client_ca: bytes) -> grpc.ServerCredentials:
@@ -125,7 +134,7 @@ class GrpcServer:
 
         async def answer(request: Any, context: Context) -> bytes:
             try:
-                return await call(self._user(context), request)
+                return await call(self._caller(context), request)
             except ApiError as error:
                 await _abort(context, error)
             except DecodeError as error:
@@ -137,12 +146,15 @@ class GrpcServer:
 
         return answer
 
-    def _user(self, context: Context) -> UserInfo:
-        authorization = None
+    def _caller(self, context: Context) -> Caller:
+        authorization, traceparent = None, ""
         for key, value in context.invocation_metadata():
             if key == "authorization":
                 authorization = value
-        return self._authenticator.authenticate(self._peer_der(context), authorization)
+            elif key == "traceparent":
+                traceparent = value
+        user = self._authenticator.authenticate(self._peer_der(context), authorization)
+        return Caller(user, traceparent)
 
     def _peer_der(self, context: Context) -> bytes | None:
         """The client's certificate. gRPC hands out PEM; converted once for each."""
@@ -158,11 +170,11 @@ class GrpcServer:
             self._peers[pem] = der
         return der
 
-    async def _get(self, user: UserInfo, request: api.GetRequest) -> bytes:
-        version = await self._verbs.get(user, target_of(request), request.resource_version)
+    async def _get(self, caller: Caller, request: api.GetRequest) -> bytes:
+        version = await self._verbs.get(caller.user, target_of(request), request.resource_version)
         return version.unknown_bytes
 
-    async def _list(self, user: UserInfo, request: api.ListRequest) -> bytes:
+    async def _list(self, caller: Caller, request: api.ListRequest) -> bytes:
         target = Target(resource_of(request.resource), request.namespace)
         options = ListOptions(
             Selectors(request.label_selector, request.field_selector),
@@ -171,35 +183,35 @@ class GrpcServer:
             request.resource_version,
             request.resource_version_match,
         )
-        return splice.list_response(await self._verbs.list(user, target, options))
+        return splice.list_response(await self._verbs.list(caller.user, target, options))
 
-    async def _create(self, user: UserInfo, request: api.CreateRequest) -> bytes:
-        item = item_of(request, request.subresource)
-        version = await self._verbs.create(user, item.target, item.object, item.options)
+    async def _create(self, caller: Caller, request: api.CreateRequest) -> bytes:
+        item = item_of(request, request.subresource, caller.traceparent)
+        version = await self._verbs.create(caller.user, item.target, item.object, item.options)
         return version.unknown_bytes
 
-    async def _create_batch(self, user: UserInfo, request: api.CreateBatchRequest) -> bytes:
+    async def _create_batch(self, caller: Caller, request: api.CreateBatchRequest) -> bytes:
         return await self._batch(
-            [item_or_error(item, item.subresource) for item in request.items],
-            lambda items: self._verbs.create_batch(user, items),
+            [item_or_error(i, i.subresource, caller.traceparent) for i in request.items],
+            lambda items: self._verbs.create_batch(caller.user, items),
         )
 
-    async def _update(self, user: UserInfo, request: api.UpdateRequest) -> bytes:
+    async def _update(self, caller: Caller, request: api.UpdateRequest) -> bytes:
         item = item_of(request, request.subresource)
-        version = await self._verbs.update(user, item.target, item.object, item.options)
+        version = await self._verbs.update(caller.user, item.target, item.object, item.options)
         return version.unknown_bytes
 
-    async def _update_status(self, user: UserInfo, request: api.UpdateStatusRequest) -> bytes:
+    async def _update_status(self, caller: Caller, request: api.UpdateStatusRequest) -> bytes:
         item = item_of(request, "status")
-        version = await self._verbs.update(user, item.target, item.object, item.options)
+        version = await self._verbs.update(caller.user, item.target, item.object, item.options)
         return version.unknown_bytes
 
     async def _update_status_batch(
-        self, user: UserInfo, request: api.UpdateStatusBatchRequest
+        self, caller: Caller, request: api.UpdateStatusBatchRequest
     ) -> bytes:
         return await self._batch(
             [item_or_error(item, "status") for item in request.items],
-            lambda items: self._verbs.update_batch(user, items),
+            lambda items: self._verbs.update_batch(caller.user, items),
         )
 
     async def _batch(
@@ -212,20 +224,20 @@ class GrpcServer:
         results = [next(outcomes) if isinstance(i, BatchItem) else i for i in decoded]
         return splice.batch_response(results)
 
-    async def _patch(self, user: UserInfo, request: api.PatchRequest) -> bytes:
+    async def _patch(self, caller: Caller, request: api.PatchRequest) -> bytes:
         check_size(len(request.patch))
         version = await self._verbs.patch(
-            user,
+            caller.user,
             target_of(request),
             request.patch_type,
             parse_json(request.patch),
-            write_options(request.options, force=request.force),
+            write_options(request.options, caller.traceparent, force=request.force),
         )
         return version.unknown_bytes
 
-    async def _delete(self, user: UserInfo, request: api.DeleteRequest) -> bytes:
+    async def _delete(self, caller: Caller, request: api.DeleteRequest) -> bytes:
         target = Target(resource_of(request.resource), request.namespace, request.name)
-        result = await self._verbs.delete(user, target, request.options)
+        result = await self._verbs.delete(caller.user, target, request.options)
         if not isinstance(result, Status):
             return result.unknown_bytes
         unknown = Unknown(raw=result.SerializeToString())
@@ -233,25 +245,27 @@ class GrpcServer:
         return unknown.SerializeToString()
 
     async def _delete_collection(
-        self, user: UserInfo, request: api.DeleteCollectionRequest
+        self, caller: Caller, request: api.DeleteCollectionRequest
     ) -> bytes:
         target = Target(resource_of(request.resource), request.namespace)
         selectors = Selectors(request.label_selector, request.field_selector)
-        result = await self._verbs.delete_collection(user, target, request.options, selectors)
+        result = await self._verbs.delete_collection(
+            caller.user, target, request.options, selectors
+        )
         return splice.list_response(result)
 
-    async def _bind(self, user: UserInfo, request: api.BindRequest) -> bytes:
-        await self._verbs.bind(user, request.binding, write_options(request.options))
+    async def _bind(self, caller: Caller, request: api.BindRequest) -> bytes:
+        await self._verbs.bind(caller.user, request.binding, write_options(request.options))
         return _SUCCESS
 
-    async def _bind_batch(self, user: UserInfo, request: api.BindBatchRequest) -> bytes:
+    async def _bind_batch(self, caller: Caller, request: api.BindBatchRequest) -> bytes:
         items = [(item.binding, write_options(item.options)) for item in request.items]
-        outcomes = await self._verbs.bind_batch(user, items)
+        outcomes = await self._verbs.bind_batch(caller.user, items)
         return splice.batch_response([_SUCCESS if o is None else o for o in outcomes])
 
     async def _watch(self, request: api.WatchRequest, context: Context) -> AsyncIterator[bytes]:
         try:
-            user = self._user(context)
+            user = self._caller(context).user
             target = Target(resource_of(request.resource), request.namespace)
             options = WatchOptions(
                 Selectors(request.label_selector, request.field_selector),

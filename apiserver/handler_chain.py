@@ -20,6 +20,7 @@ from apiserver.verbs import batch
 from apiserver.verbs.bind import bind, target_of
 from apiserver.verbs.context import Context
 from apiserver.verbs.create import create
+from apiserver.verbs.creation import Creation
 from apiserver.verbs.delete import delete, delete_collection
 from apiserver.verbs.get import connect, get
 from apiserver.verbs.interface import (
@@ -42,8 +43,6 @@ from apiserver.verbs.update import update
 from apiserver.verbs.watch import watch
 from podpath.api import errors
 from podpath.api.errors import ApiError
-from podpath.api.scheme import PODS
-from podpath.component_base.pod_trace import PodStep, stamp
 from protos.k8s.core_v1_pb2 import Binding
 from protos.k8s.meta_v1_pb2 import DeleteOptions, Status
 
@@ -86,31 +85,35 @@ class HandlerChain:
     async def create(
         self, user: UserInfo, target: Target, obj: Message, options: WriteOptions = DEFAULT_WRITE
     ) -> Version:
-        uid = self._received(target)
+        creation = self._context.begin(user, target, options)
         with self._writes.slot():
-            self._authorize(user, "create", target, uid)
+            self._authorize(user, "create", target)
+            creation.authorized(user)
             async with _time_limit():
-                version = await self._create(user, target, obj, options, uid)
-        _responded(target, uid)
+                version = await self._create(user, target, obj, options, creation)
+        creation.responded(version)
         return version
 
     async def create_batch(
         self, user: UserInfo, items: Sequence[BatchItem]
     ) -> Sequence[Version | ApiError]:
         batch.check_size(len(items))
-        uids = [self._received(item.target) for item in items]
+        creations = [self._context.begin(user, item.target, item.options) for item in items]
         with self._writes.slot():
-            allowed = self._authorize_each(user, "create", [item.target for item in items], uids)
+            allowed = self._authorize_each(user, "create", [item.target for item in items])
+            for creation, error in zip(creations, allowed, strict=True):
+                if error is None:
+                    creation.authorized(user)
             async with _time_limit():
                 results = await batch.run_all(
-                    self._create(user, i.target, i.object, i.options, uid)
+                    self._create(user, i.target, i.object, i.options, creation)
                     if error is None
                     else _refused(error)
-                    for i, uid, error in zip(items, uids, allowed, strict=True)
+                    for i, creation, error in zip(items, creations, allowed, strict=True)
                 )
-        for item, uid, result in zip(items, uids, results, strict=True):
+        for creation, result in zip(creations, results, strict=True):
             if not isinstance(result, ApiError):
-                _responded(item.target, uid)
+                creation.responded(result)
         return results
 
     async def update(
@@ -199,47 +202,37 @@ class HandlerChain:
         return await connect(self._context, user, target, verb)
 
     async def _create(
-        self, user: UserInfo, target: Target, obj: Message, options: WriteOptions, uid: str
+        self,
+        user: UserInfo,
+        target: Target,
+        obj: Message,
+        options: WriteOptions,
+        creation: Creation,
     ) -> Version:
         if is_post(target):
             return await post(self._context, user, target, obj, options)
-        return await create(self._context, user, target, obj, options, uid)
-
-    def _received(self, target: Target) -> str:
-        """The uid that the object will have, if it will be stored: its trace starts here."""
-        uid = self._context.new_uid()
-        _stamp(PodStep.REQUEST_RECEIVED, target, uid)
-        return uid
+        return await create(self._context, user, target, obj, options, creation)
 
     def _authorize(
-        self,
-        user: UserInfo,
-        verb: str,
-        target: Target,
-        uid: str = "",
-        selectors: Selectors = _NO_SELECTORS,
+        self, user: UserInfo, verb: str, target: Target, selectors: Selectors = _NO_SELECTORS
     ) -> None:
         """Raises: Forbidden."""
         attributes = for_target(user, verb, target, selectors)
         decision = self._context.authorizer.authorize(attributes)
         if not decision.allowed:
             raise forbidden(attributes, decision.reason)
-        _authorized(target, uid, user)
 
     def _authorize_each(
-        self, user: UserInfo, verb: str, targets: Sequence[Target], uids: Sequence[str] = ()
+        self, user: UserInfo, verb: str, targets: Sequence[Target]
     ) -> Sequence[ApiError | None]:
         """The refusal of each, if any; asked once for items that are alike."""
         asked: dict[tuple[Any, ...], ApiError | None] = {}
         refusals = []
-        for index, target in enumerate(targets):
+        for target in targets:
             # Each named object is a question of its own; new ones differ by namespace only.
             key = (target.resource, target.namespace, target.name, target.subresource)
-            uid = uids[index] if uids else ""
             if key not in asked:
                 asked[key] = self._refusal(user, verb, target)
-            if asked[key] is None:
-                _authorized(target, uid, user)
             refusals.append(asked[key])
         return refusals
 
@@ -289,17 +282,3 @@ class _time_limit:  # reads as a statement: async with _time_limit()
 
 async def _refused(error: ApiError) -> Any:
     raise ApiError(error.status)
-
-
-def _authorized(target: Target, uid: str, user: UserInfo) -> None:
-    if uid:
-        _stamp(PodStep.AUTHORIZED, target, uid, user.name)
-
-
-def _responded(target: Target, uid: str) -> None:
-    _stamp(PodStep.RESPONDED, target, uid)
-
-
-def _stamp(step: PodStep, target: Target, uid: str, decision: str = "") -> None:
-    if target.resource is PODS and not target.subresource:
-        stamp(step, uid, decision)

@@ -25,6 +25,7 @@ from apiserver.storage.compaction import run_compactor
 from apiserver.storage.etcd import EtcdStorage, open_etcd
 from apiserver.storage.etcd_client import EtcdConfig, TlsFiles
 from apiserver.storage.interface import StorageUnavailableError
+from apiserver.verbs.creation import Tracing
 from podpath.api.errors import ApiError
 from podpath.component_base import serving
 from podpath.component_base.clock import Clock, SystemClock
@@ -56,6 +57,11 @@ async def run(config: Config) -> None:
             service_cluster_ip_range=config.service_cluster_ip_range,
             reads_max=config.max_requests_inflight,
             writes_max=config.max_mutating_requests_inflight,
+            tracing=Tracing(
+                enabled=bool(config.tracing.endpoint),
+                rate_per_million=config.tracing.sampling_rate_per_million,
+                annotates=config.pod_traceparent_annotation,
+            ),
         )
         async with asyncio.TaskGroup() as tasks:
             running = [

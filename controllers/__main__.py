@@ -9,6 +9,7 @@ from podpath.client import kubeconfig
 from podpath.client.grpc import GrpcClient
 from podpath.component_base import config, logs, shutdown
 from podpath.component_base.clock import SystemClock
+from podpath.component_base.tracing import exported
 
 
 def main() -> int:
@@ -27,7 +28,8 @@ def main() -> int:
             manager = Manager(settings, client, clock=SystemClock(), rng=random.Random())
             await manager.run()
 
-    return shutdown.run(run)
+    with exported(settings.tracing, "controllers"):
+        return shutdown.run(run)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from podpath.component_base.config import option
 from podpath.component_base.durations import Duration
+from podpath.component_base.tracing import TracingConfiguration, tracing_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Config:
     unhealthy_zone_threshold: float = option(
         0.55, help="share of nodes (three at least) that are not Ready in an unhealthy zone"
     )
+    tracing: TracingConfiguration = tracing_option()
     diagnostics_socket: str = option("", help="unix socket for health, metrics and traces")
     log_level: str = option("info", help="debug, info, warning or error")
     log_format: str = option("text", help="text or json")

@@ -20,4 +20,4 @@ class PodObserver:
 
     def _updated(self, old: Pod, new: Pod) -> None:
         if new.status.phase == RUNNING and old.status.phase != RUNNING:
-            stamp(PodStep.RECONCILED, new.metadata.uid, RUNNING)
+            stamp(PodStep.RECONCILED, new.metadata.uid, RUNNING, new.metadata.annotations)

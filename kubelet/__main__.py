@@ -5,6 +5,7 @@ import sys
 from kubelet import app
 from kubelet.config import Config
 from podpath.component_base import config, logs, shutdown
+from podpath.component_base.tracing import exported
 
 
 def main() -> int:
@@ -16,7 +17,8 @@ def main() -> int:
         description="Runs the Pods that are assigned to one node, through CRI.",
     )
     logs.setup(settings.log_level, settings.log_format)
-    return shutdown.run(lambda: app.run(settings))
+    with exported(settings.tracing, "kubelet", settings.hostname_override):
+        return shutdown.run(lambda: app.run(settings))
 
 
 if __name__ == "__main__":

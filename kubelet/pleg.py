@@ -10,7 +10,7 @@ Source: pkg/kubelet/pleg/{generic,evented}.go, pkg/kubelet/container/cache.go.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kubelet.cri_client import Cri, CriError
@@ -22,7 +22,7 @@ from kubelet.runtime_status import (
     runtime_pod_status,
 )
 from podpath.component_base.clock import Clock
-from podpath.component_base.pod_trace import PodStep, stamp
+from podpath.component_base.pod_trace import NO_CONTEXT, PodStep, stamp
 from protos.cri import runtime_v1_pb2 as cri
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,8 @@ class Pleg:
             self._clock.monotonic(),
         )
         if _running(pod.status) > _running(before):
-            stamp(PodStep.RUNTIME_SEEN, uid, f"{_running(pod.status)} containers run")
+            seen = f"{_running(pod.status)} containers run"
+            stamp(PodStep.RUNTIME_SEEN, uid, seen, _annotations(pod.status))
         self._on_change(uid)
 
     # Relisting
@@ -280,3 +281,8 @@ class Pleg:
 
 def _running(status: RuntimePodStatus | None) -> int:
     return sum(c.state == RUNNING for c in status.containers) if status is not None else 0
+
+
+def _annotations(status: RuntimePodStatus) -> Mapping[str, str]:
+    """The Pod's, as its newest sandbox has them."""
+    return status.sandboxes[0].annotations if status.sandboxes else NO_CONTEXT

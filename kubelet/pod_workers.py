@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubelet.pod_record import Interrupted, PodRecord, PodState
-from kubelet.pod_status import TERMINAL, Verdict
+from kubelet.pod_status import PENDING, TERMINAL, Verdict
 from kubelet.sync_pod import PodSync, SyncFailed
 from kubelet.timers import Timers
 from podpath.component_base.clock import Clock
-from podpath.component_base.pod_trace import PodStep, stamp
+from podpath.component_base.pod_trace import NO_CONTEXT, PodStep, stamp
 from protos.k8s import core_v1_pb2 as core
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,9 @@ class PodWorkers:
 
     def _add(self, pod: core.Pod) -> _Worker | None:
         uid = pod.metadata.uid
-        stamp(PodStep.KUBELET_SAW, uid, pod.spec.nodeName)
+        # One that runs already was there before this kubelet: nobody creates it now.
+        annotations = pod.metadata.annotations if pod.status.phase == PENDING else NO_CONTEXT
+        stamp(PodStep.KUBELET_SAW, uid, pod.spec.nodeName, annotations)
         record = PodRecord(pod)
         worker = self._workers[uid] = _Worker(record)
         if pod.status.phase in TERMINAL:

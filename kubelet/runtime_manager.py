@@ -134,7 +134,8 @@ class RuntimeManager:
         self, record: PodRecord, config: cri.PodSandboxConfig
     ) -> tuple[str, list[str]]:
         """(id, addresses)"""
-        stamp(PodStep.CRI_REQUEST, record.uid, f"attempt {config.metadata.attempt}")
+        attempt = f"attempt {config.metadata.attempt}"
+        stamp(PodStep.CRI_REQUEST, record.uid, attempt, config.annotations)
         request = cri.RunPodSandboxRequest(
             config=config, runtime_handler=record.pod.spec.runtimeClassName
         )

@@ -59,7 +59,7 @@ class Volumes:
         uid = pod.metadata.uid
         if uid not in self._ready:
             self._ready.add(uid)
-            stamp(PodStep.VOLUMES_READY, uid, f"{len(paths)} volumes")
+            stamp(PodStep.VOLUMES_READY, uid, f"{len(paths)} volumes", pod.metadata.annotations)
         return paths
 
     def forget(self, uid: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from podpath.component_base import config, logs, serving, shutdown
 from podpath.component_base.clock import SystemClock
+from podpath.component_base.tracing import exported
 from runtime_shim.backend import Backend, BackendContext
 from runtime_shim.checkpoint import JournalCheckpoints
 from runtime_shim.config import Config
@@ -28,7 +29,8 @@ def main() -> int:
         description="CRI server of one node.",
     )
     logs.setup(settings.log_level, settings.log_format)
-    return shutdown.run(lambda: run(settings))
+    with exported(settings.tracing, "runtime_shim"):
+        return shutdown.run(lambda: run(settings))
 
 
 async def run(settings: Config) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from podpath.component_base.config import ConfigError, option
 from podpath.component_base.durations import Duration
+from podpath.component_base.tracing import TracingConfiguration, tracing_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Config:
     teardown: bool = option(
         False, help="remove every Pod of this node, its bridge and its rules, and end"
     )
+    tracing: TracingConfiguration = tracing_option()
     diagnostics_socket: str = option(
         "", help="unix socket of /healthz /readyz /metrics /debug/podtrace"
     )

@@ -12,6 +12,7 @@ from podpath.client.leader_election import LeaderElector, LeaseLock
 from podpath.component_base import logs, shutdown
 from podpath.component_base.clock import SystemClock
 from podpath.component_base.serving import diagnostics
+from podpath.component_base.tracing import exported
 from scheduler import profiles
 from scheduler.config import Config, read_arguments
 from scheduler.configuration import Configuration
@@ -79,7 +80,8 @@ async def run(settings: Config, configuration: Configuration) -> None:
 def main() -> int:
     settings, configuration = read_arguments(sys.argv[1:])
     logs.setup(settings.log_level, settings.log_format)
-    return shutdown.run(lambda: run(settings, configuration))
+    with exported(settings.tracing, "scheduler"):
+        return shutdown.run(lambda: run(settings, configuration))
 
 
 if __name__ == "__main__":

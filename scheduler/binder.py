@@ -132,7 +132,8 @@ class Binder:
 
     async def _send(self, batch: Sequence[AssumedPod]) -> Sequence[ApiError | None]:
         for assumed in batch:
-            stamp(PodStep.BIND, assumed.info.uid, assumed.node_name)
+            annotations = assumed.info.pod.metadata.annotations
+            stamp(PodStep.BIND, assumed.info.uid, assumed.node_name, annotations)
         try:
             if len(batch) == 1:
                 await self._client.bind(binding_of(batch[0]))

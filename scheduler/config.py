@@ -10,6 +10,7 @@ from typing import Any
 from podpath.component_base import config
 from podpath.component_base.config import option
 from podpath.component_base.durations import Duration
+from podpath.component_base.tracing import TracingConfiguration, tracing_option
 from scheduler import configuration, profiles
 from scheduler.configuration import Configuration
 
@@ -30,6 +31,7 @@ class Config:
     pod_initial_backoff_seconds: float = option(1.0, help="first wait of a Pod that did not fit")
     pod_max_backoff_seconds: float = option(10.0, help="longest wait of a Pod that did not fit")
     seed: int = option(0, help="seed of the lots among equal nodes; 0 takes the system's entropy")
+    tracing: TracingConfiguration = tracing_option()
     diagnostics_socket: str = option("", help="unix socket for /healthz, /metrics, /debug/podtrace")
     log_level: str = option("info", help="debug, info, warning or error")
     log_format: str = option("text", help="text or json")

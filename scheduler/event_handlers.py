@@ -63,7 +63,8 @@ class EventHandlers:
         if pod.spec.nodeName:
             self._placed(pod)
         elif self._is_ours(pod):
-            stamp(PodStep.SCHEDULER_SAW, pod.metadata.uid)
+            meta = pod.metadata
+            stamp(PodStep.SCHEDULER_SAW, meta.uid, annotations=meta.annotations)
             if pod.status.nominatedNodeName:
                 self._nominator.add(PodInfo(pod), pod.status.nominatedNodeName)
             self._queue.add(pod)

@@ -14,6 +14,7 @@ from podpath.client.informer import InformerFactory
 from podpath.client.interface import Client, Selection
 from podpath.component_base.clock import Clock
 from podpath.component_base.pod_trace import PodStep, stamp
+from protos.k8s.core_v1_pb2 import Pod
 from scheduler.binder import AssumedPod, Binder, Failure
 from scheduler.cache import Cache
 from scheduler.config import Config
@@ -153,7 +154,7 @@ class Scheduler:
         if decision.fit_error is not None:
             self._does_not_fit(queued, decision, decision.fit_error)
             return
-        _stamp(queued.uid, decision)
+        _stamp(queued.info.pod, decision)
         self.nominator.remove(queued.uid)
         self.cache.assume(queued.info, decision.node_name)
         assumed = AssumedPod(queued, decision.node_name, decision.state, framework, queued.info)
@@ -232,7 +233,9 @@ def rejected_on(node_name: str, status: Status) -> Status | FitError:
     return FitError(1, {node_name: status}) if status.is_rejection else status
 
 
-def _stamp(uid: str, decision: Decision) -> None:
-    stamp(PodStep.FILTERED, uid, f"{decision.feasible} of {decision.evaluated} nodes feasible")
+def _stamp(pod: Pod, decision: Decision) -> None:
+    uid, annotations = pod.metadata.uid, pod.metadata.annotations
+    filtered = f"{decision.feasible} of {decision.evaluated} nodes feasible"
+    stamp(PodStep.FILTERED, uid, filtered, annotations)
     score = "the only one" if decision.score is None else f"score {decision.score}"
-    stamp(PodStep.SCORED, uid, f"{decision.node_name}, {score}")
+    stamp(PodStep.SCORED, uid, f"{decision.node_name}, {score}", annotations)

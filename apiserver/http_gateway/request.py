@@ -155,12 +155,12 @@ class Write:
 _PLAIN_WRITE = Write(DEFAULT_WRITE)
 
 
-def write_options(query: Query, kind: str, user_agent: str = "") -> Write:
+def write_options(query: Query, kind: str, user_agent: str = "", traceparent: str = "") -> Write:
     """`kind` is CreateOptions, UpdateOptions or PatchOptions. Raises: Invalid.
 
     Without a field manager the client program's name stands in, as upstream has it.
     """
-    if not query and not user_agent:
+    if not (query or user_agent or traceparent):
         return _PLAIN_WRITE
     dry_run = query.get("dryRun", [])
     manager = first(query, "fieldManager")
@@ -174,13 +174,16 @@ def write_options(query: Query, kind: str, user_agent: str = "") -> Write:
         dry_run=bool(dry_run),
         field_manager=manager or manager_of(user_agent),
         force=boolean(query, "force"),
+        traceparent=traceparent,
     )
     return Write(options, validation)
 
 
-def patch_options(query: Query, patch_type: str, user_agent: str = "") -> Write:
+def patch_options(
+    query: Query, patch_type: str, user_agent: str = "", traceparent: str = ""
+) -> Write:
     """Of a PATCH: an apply names its manager, others are never forced. Raises: Invalid."""
-    write = write_options(query, "PatchOptions", user_agent)
+    write = write_options(query, "PatchOptions", user_agent, traceparent)
     found = []
     if patch_type == APPLY_PATCH:
         if not first(query, "fieldManager"):

@@ -169,7 +169,9 @@ async def _create(context: Context, call: Call, route: ResourceRoute) -> web.Str
     target = route.target
     output = negotiation.output(call.accept)
     body = await read_body(call.request)
-    write = request.write_options(call.query, "CreateOptions", call.header("User-Agent"))
+    write = request.write_options(
+        call.query, "CreateOptions", call.header("User-Agent"), call.header("traceparent")
+    )
     expected = body_of(target.resource, target.subresource)
     decoded = decode(expected, body, call.header("Content-Type"), write.field_validation)
     call.warnings.extend(decoded.warnings)
@@ -235,7 +237,9 @@ async def _patch(context: Context, call: Call, route: ResourceRoute) -> web.Stre
     output = negotiation.output(call.accept)
     patch_type = negotiation.patch_type(call.header("Content-Type"))
     body = await read_body(call.request)
-    write = request.patch_options(call.query, patch_type, call.header("User-Agent"))
+    write = request.patch_options(
+        call.query, patch_type, call.header("User-Agent"), call.header("traceparent")
+    )
     expected = body_of(target.resource, target.subresource)
     patch, warnings = decode_patch(expected, body, patch_type, write.field_validation)
     call.warnings.extend(warnings)

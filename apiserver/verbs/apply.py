@@ -105,8 +105,12 @@ async def _create(
     fields = managers.managed(config, resource, target.subresource)
     now_s = int(context.clock.now().timestamp())
     managed_fields.write(obj, {manager: managers.Owned(fields, resource.api_version, now_s)})
-    uid = context.new_uid()
-    return Created(await create(context, user, target, obj, options, uid, applies=True))
+    # Only now is it known that the request, which passed the first stages long ago, creates.
+    creation = context.begin(user, target, options)
+    creation.authorized(user)
+    version = await create(context, user, target, obj, options, creation, applies=True)
+    creation.responded(version)
+    return Created(version)
 
 
 def _checked(resource: Resource[Any], target: Target, config: Any) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from apiserver.caches import Caches
 from apiserver.registry.registry import Registry
 from apiserver.registry.subresources import Handlers
 from apiserver.storage.interface import Storage
+from apiserver.verbs.creation import NO_TRACING, Creation, Tracing, begin
+from apiserver.verbs.interface import Target, UserInfo, WriteOptions
 from podpath.component_base.clock import Clock
 
 # Source: k8s.io/apiserver pkg/storage/names/generate.go, k8s.io/apimachinery pkg/util/rand.
@@ -38,6 +40,11 @@ class Context:
     clock: Clock
     new_uid: Callable[[], str] = random_uid
     random: Random = field(default_factory=Random)
+    tracing: Tracing = NO_TRACING
+
+    def begin(self, user: UserInfo, target: Target, options: WriteOptions) -> Creation:
+        """What the request will create, with the uid that it will have."""
+        return begin(self.new_uid(), user, target, options, self.tracing)
 
     def generated_name(self, base: str) -> str:
         """`base`, cut to 58 characters, and five random ones."""

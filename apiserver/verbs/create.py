@@ -13,11 +13,11 @@ from apiserver.admission.interface import Attributes
 from apiserver.defaulting import apply_defaults
 from apiserver.registry.registry import Entry
 from apiserver.verbs.context import GENERATED_NAME_ATTEMPTS_MAX, Context
+from apiserver.verbs.creation import Creation
 from apiserver.verbs.interface import Target, UserInfo, Version, WriteOptions
 from podpath.api import errors
 from podpath.api.errors import ApiError
-from podpath.api.scheme import PODS
-from podpath.component_base.pod_trace import PodStep, stamp
+from podpath.component_base.pod_trace import PodStep
 from protos.k8s.meta_v1_pb2 import Status
 
 
@@ -27,15 +27,14 @@ async def create(
     target: Target,
     obj: Any,
     options: WriteOptions,
-    uid: str,
+    creation: Creation,
     *,
     applies: bool = False,
 ) -> Version:
-    """Stores `obj`, which is the verb's from now on, under the uid given; managed fields are those
-    of an apply only. Raises: ApiError."""
+    """Stores `obj`, which is the verb's from now on, under the creation's uid; managed fields are
+    those of an apply only. Raises: ApiError."""
     entry = context.registry.entry(target.resource)
     resource = entry.view.stored
-    stamped_uid = uid if resource is PODS else ""
 
     # Decode (the door did) and default.
     obj = entry.view.to_stored(obj)
@@ -47,10 +46,11 @@ async def create(
     # Mutating admission; defaults again, for what it added.
     if await context.admission.mutate(_attributes(user, target, obj, options)):
         apply_defaults(resource, obj)
-    _stamp(PodStep.ADMITTED, stamped_uid)
+    creation.stamp(PodStep.ADMITTED)
 
     # System metadata and generateName.
-    generated = _set_system_metadata(context, obj, uid)
+    generated = _set_system_metadata(context, obj, creation.uid)
+    creation.annotate(obj)
 
     # Prepare.
     entry.strategy.prepare_for_create(obj)
@@ -58,7 +58,7 @@ async def create(
     # Validate the object.
     if found := entry.strategy.validate(obj):
         raise errors.invalid_object(resource.group, resource.kind, obj.metadata.name, found)
-    _stamp(PodStep.VALIDATED, stamped_uid)
+    creation.stamp(PodStep.VALIDATED)
 
     # What the server gives out, if the kind is given anything.
     settle = await entry.begin(obj, None) if entry.begin is not None else _nothing
@@ -67,13 +67,13 @@ async def create(
         await context.admission.validate(_attributes(user, target, obj, options))
 
         # Store.
-        _stamp(PodStep.STORE, stamped_uid)
+        creation.stamp(PodStep.STORE)
         stored = await _store(context, entry, obj, generated, options.dry_run)
     except BaseException:
         settle(False)
         raise
     settle(not options.dry_run)
-    _stamp(PodStep.STORED, stamped_uid, stored.object.metadata.resourceVersion)  # type: ignore[attr-defined]
+    creation.stamp(PodStep.STORED, stored.object.metadata.resourceVersion)  # type: ignore[attr-defined]
     return entry.view.show(stored)
 
 
@@ -135,8 +135,3 @@ def _attributes(user: UserInfo, target: Target, obj: Message, options: WriteOpti
     name: str = obj.metadata.name  # type: ignore[attr-defined]
     named = replace(target, name=name) if target.name != name else target
     return Attributes(user, named, "CREATE", obj, None, options.dry_run)
-
-
-def _stamp(step: PodStep, uid: str, decision: str = "") -> None:
-    if uid:
-        stamp(step, uid, decision)

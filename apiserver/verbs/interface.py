@@ -67,11 +67,13 @@ class WatchOptions:
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """`field_validation` warnings are the HTTPS door's: it decodes JSON."""
+    """`field_validation` warnings are the HTTPS door's: it decodes JSON. `traceparent` is the
+    client's trace context as it sent it."""
 
     dry_run: bool = False
     field_manager: str = ""
     force: bool = False
+    traceparent: str = ""
 
 
 DEFAULT_WRITE = WriteOptions()

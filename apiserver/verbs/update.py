@@ -42,7 +42,8 @@ async def update(
     except ApiError as error:
         if error.reason != "NotFound" or not _may_create(entry, target, obj):
             raise
-    return Created(await create(context, user, target, obj, options, context.new_uid()))
+    creation = context.begin(user, target, options)
+    return Created(await create(context, user, target, obj, options, creation))
 
 
 def _unconditional(entry: Entry, target: Target) -> ApiError:

@@ -20,15 +20,12 @@ def port_names() -> tuple[str, ...]:
 
 def control_plane(layout: Layout, state: ClusterState, etcd: str) -> list[ProcessSpec]:
     """etcd, apiserver, scheduler, controllers. `etcd` is the program's path."""
+    ca = ClusterPki(layout.pki).ca.certificate
     return [
         _etcd(layout, state, etcd),
         _apiserver(layout, state),
-        _client_of_apiserver(layout, "scheduler", ()),
-        _client_of_apiserver(
-            layout,
-            "controllers",
-            (f"--root-ca-file={ClusterPki(layout.pki).ca.certificate}",),
-        ),
+        _client_of_apiserver(layout, state, "scheduler"),
+        _client_of_apiserver(layout, state, "controllers", f"--root-ca-file={ca}"),
     ]
 
 
@@ -45,6 +42,11 @@ def containerd(layout: Layout, program: str) -> ProcessSpec:
 
 def diagnostics_flag(layout: Layout, component: str) -> str:
     return f"--diagnostics-socket={layout.socket(f'{component}-diag')}"
+
+
+def _tracing_flags(layout: Layout, state: ClusterState) -> tuple[str, ...]:
+    """Of every process of ours; `up` writes the file."""
+    return (f"--tracing-config-file={layout.tracing}",) if state.tracing_endpoint else ()
 
 
 def _etcd(layout: Layout, state: ClusterState, program: str) -> ProcessSpec:
@@ -100,16 +102,20 @@ def _apiserver(layout: Layout, state: ClusterState) -> ProcessSpec:
             f"--service-account-signing-key-file={pki.service_account_key}",
             f"--service-cluster-ip-range={state.service_cidr}",
             diagnostics_flag(layout, "apiserver"),
+            *_tracing_flags(layout, state),
         ),
         after=("etcd",),
     )
 
 
-def _client_of_apiserver(layout: Layout, name: str, flags: tuple[str, ...]) -> ProcessSpec:
+def _client_of_apiserver(
+    layout: Layout, state: ClusterState, name: str, *flags: str
+) -> ProcessSpec:
     argv = (
         *_python(name),
         f"--kubeconfig={layout.component_kubeconfig(name)}",
         diagnostics_flag(layout, name),
+        *_tracing_flags(layout, state),
         *flags,
     )
     return ProcessSpec(name, argv, after=("apiserver",))
@@ -122,6 +128,7 @@ def _shim(layout: Layout, state: ClusterState, member: Node) -> ProcessSpec:
         f"--state-dir={layout.node(member.name) / 'runtime'}",
         f"--pod-cidr={pod_cidr(state, member)}",
         diagnostics_flag(layout, f"{member.name}-shim"),
+        *_tracing_flags(layout, state),
     ]
     after: tuple[str, ...] = ()
     if state.runtime == "nerdctl":
@@ -156,6 +163,7 @@ def _kubelet(layout: Layout, state: ClusterState, member: Node) -> ProcessSpec:
             f"--tls-cert-file={serving.certificate}",
             f"--tls-private-key-file={serving.key}",
             diagnostics_flag(layout, f"{member.name}-kubelet"),
+            *_tracing_flags(layout, state),
         ),
         after=("apiserver", f"{member.name}-shim"),
     )

@@ -39,6 +39,8 @@ class ClusterState:
     service_cidr: str
     nodes: tuple[Node, ...] = ()
     containerd_address: str = ""
+    tracing_endpoint: str = ""
+    tracing_sampling_rate_per_million: int = 0
     extra: dict[str, str] = field(default_factory=dict)
 
 
@@ -75,6 +77,11 @@ class Layout:
     @property
     def containerd(self) -> Path:
         return self.directory / "containerd"
+
+    @property
+    def tracing(self) -> Path:
+        """A TracingConfiguration for every process."""
+        return self.directory / "tracing.yaml"
 
     def component_kubeconfig(self, component: str) -> Path:
         return self.directory / "kubeconfigs" / f"{component}.yaml"

@@ -24,6 +24,8 @@ from podpath.cli.processes import Processes
 from podpath.cli.progress import Progress, err
 from podpath.client import kubeconfig
 from podpath.component_base.binaries import BinaryNotFoundError
+from podpath.component_base.config import ConfigError
+from podpath.component_base.tracing import MILLION, TracingConfiguration
 
 app = typer.Typer(
     help="A Kubernetes cluster whose Pod-creation path you can read, on this machine.",
@@ -54,6 +56,16 @@ def up(
     containerd_address: Annotated[
         str, typer.Option(help="A containerd socket to use instead of an own one.")
     ] = "",
+    tracing_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="OTLP/HTTP receiver of traces, as http://localhost:4318; '' turns them off.",
+            show_default=False,
+        ),
+    ] = None,
+    tracing_sampling_rate_per_million: Annotated[
+        int, typer.Option(min=0, max=MILLION, help="How many of a million Pods are traced.")
+    ] = MILLION,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when the cluster is ready.")
     ] = False,
@@ -66,7 +78,8 @@ def up(
     if runtime not in ("nerdctl", "fake", "auto"):
         raise ClusterError(f"--runtime {runtime}: choose nerdctl, fake or auto")
     layout, progress = layout_of(name, state_dir), Progress()
-    options = bringing_up.Options(nodes, runtime, containerd_address)
+    traced = _tracing(tracing_endpoint, tracing_sampling_rate_per_million)
+    options = bringing_up.Options(nodes, runtime, containerd_address, traced)
     state = bringing_up.up(layout, options, progress)
     context = f"podpath-{name}"
     if merge_kubeconfig:
@@ -77,6 +90,15 @@ def up(
     out.print(f"export KUBECONFIG={layout.kubeconfig}")
     if not detach:
         _watch_over(layout)
+
+
+def _tracing(endpoint: str | None, rate_per_million: int) -> TracingConfiguration | None:
+    if endpoint is None:
+        return None
+    try:
+        return TracingConfiguration(endpoint, rate_per_million)
+    except ConfigError as error:
+        raise ClusterError(f"--tracing-endpoint: {error}") from error
 
 
 def _watch_over(layout: Layout) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import yaml
+
 from podpath.api import scheme
 from podpath.cli import components, containerd, diagnostics, loop, network
 from podpath.cli.layout import ClusterError, ClusterState, Layout, Node, clusters
@@ -16,6 +18,7 @@ from podpath.client import kubeconfig
 from podpath.client.grpc import GrpcClient
 from podpath.component_base import binaries, image_tar, pki
 from podpath.component_base.clock import SystemClock
+from podpath.component_base.tracing import TracingConfiguration
 from protos.k8s import core_v1_pb2
 
 READY_TIMEOUT_S = 60.0
@@ -27,11 +30,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asked for. `runtime` is nerdctl, fake or auto."""
+    """What the command line asked for. `runtime` is nerdctl, fake or auto; without `tracing` it
+    stays as it was."""
 
     nodes: int = 1
     runtime: str = "auto"
     containerd_address: str = ""
+    tracing: TracingConfiguration | None = None
 
 
 def why_no_containers() -> str:
@@ -56,6 +61,7 @@ def up(layout: Layout, options: Options, progress: Progress) -> ClusterState:
     state = plan(layout, options, progress)
     layout.make_directories()
     layout.save(state)
+    _write_tracing(layout, state)
     _write_identities(layout, state)
     runner = _Runner(layout, Processes(layout), progress)
     if state.runtime == "nerdctl" and not options.containerd_address:
@@ -86,13 +92,13 @@ def plan(layout: Layout, options: Options, progress: Progress) -> ClusterState:
                 f"cluster {layout.name} runs on {before.runtime}; "
                 f"`podpath down --name {layout.name} --delete` before another runtime"
             )
-        return replace(before, nodes=_nodes(before.nodes, options.nodes))
+        return _traced(replace(before, nodes=_nodes(before.nodes, options.nodes)), options, layout)
     runtime = _choose_runtime(options.runtime, progress)
     others = [s for n in clusters(layout.root) if (s := Layout(layout.root, n).load())]
     taken = [p for s in others for p in (*s.ports.values(), *(n.kubelet_port for n in s.nodes))]
     names = components.port_names()
     address = options.containerd_address or str(containerd.address(layout))
-    return ClusterState(
+    state = ClusterState(
         name=layout.name,
         runtime=runtime,
         ports=dict(zip(names, network.free_ports(len(names), taken), strict=True)),
@@ -101,6 +107,36 @@ def plan(layout: Layout, options: Options, progress: Progress) -> ClusterState:
         nodes=_nodes((), options.nodes, taken),
         containerd_address=address if runtime == "nerdctl" else "",
     )
+    return _traced(state, options, layout)
+
+
+def _traced(state: ClusterState, options: Options, layout: Layout) -> ClusterState:
+    """With the tracing asked for, if any was. Raises: ClusterError when processes run without."""
+    if options.tracing is None:
+        return state
+    wanted = replace(
+        state,
+        tracing_endpoint=options.tracing.endpoint,
+        tracing_sampling_rate_per_million=options.tracing.sampling_rate_per_million,
+    )
+    processes = Processes(layout)
+    if wanted != state and any(processes.pid(name) for name in processes.names()):
+        raise ClusterError(
+            f"cluster {layout.name} runs with other tracing settings; "
+            f"`podpath down --name {layout.name}` before it is traced otherwise"
+        )
+    return wanted
+
+
+def _write_tracing(layout: Layout, state: ClusterState) -> None:
+    """Source: k8s.io/apiserver pkg/apis/apiserver/v1 (TracingConfiguration)."""
+    tree = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "TracingConfiguration",
+        "endpoint": state.tracing_endpoint,
+        "samplingRatePerMillion": state.tracing_sampling_rate_per_million,
+    }
+    layout.tracing.write_text(yaml.safe_dump(tree, sort_keys=False))
 
 
 def _choose_runtime(asked: str, progress: Progress) -> str:

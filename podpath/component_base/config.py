@@ -3,7 +3,8 @@
 A field `node_ip` of a Config is the flag `--node-ip`, the file key `nodeIp` and, for the program
 `kubelet`, the environment variable `KUBELET_NODE_IP`. Fields are str, int, float, bool, Path,
 tuple[str, ...] (comma-separated, or the flag repeated) or Duration: `sync_frequency_s`, in
-seconds, is `--sync-frequency` and given as Go gives durations, `1m30s`.
+seconds, is `--sync-frequency` and given as Go gives durations, `1m30s`. A field that is itself such
+a dataclass is a mapping in the file; its flag and variable name a file of its own.
 """
 
 import argparse
@@ -82,7 +83,8 @@ def _parser(
     for field in fields.values():
         kind = types[field.name]
         text = field.metadata.get("help", "").replace("%", "%%")
-        if field.default not in (dataclasses.MISSING, "", ()):
+        is_section = dataclasses.is_dataclass(kind)
+        if not is_section and field.default not in (dataclasses.MISSING, "", ()):
             shown = durations.of_seconds(field.default) if kind is Duration else field.default
             text = f"{text} (default: {shown})"
         arguments: dict[str, Any] = {"dest": field.name, "help": text}
@@ -119,20 +121,35 @@ def _from_file(
 ) -> dict[str, Any]:
     if not path:
         return {}
+    where = f"--config {path}"
+    tree = _read_mapping(path, where)
+    if read_file is not None:
+        return dict(read_file(tree, where))
+    return _from_mapping(tree, fields, types, where)
+
+
+def _read_mapping(path: str, where: str) -> Mapping[str, Any]:
     try:
         tree = yaml.safe_load(Path(path).read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"--config {path}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"--config {path}: expected a mapping")
-    if read_file is not None:
-        return dict(read_file(tree, f"--config {path}"))
+        raise ConfigError(f"{where}: expected a mapping")
+    return tree
+
+
+def _from_mapping(
+    tree: Mapping[str, Any],
+    fields: Mapping[str, "dataclasses.Field[Any]"],
+    types: Mapping[str, Any],
+    where: str,
+) -> dict[str, Any]:
     names = {_file_key(name, types[name]): name for name in fields}
     unknown = sorted(set(tree) - set(names) - {"apiVersion", "kind"})
     if unknown:
-        raise ConfigError(f"--config {path}: unknown field {', '.join(map(repr, unknown))}")
+        raise ConfigError(f"{where}: unknown field {', '.join(map(repr, unknown))}")
     return {
-        names[key]: _parse(types[names[key]], value, f"{path}: {key}")
+        names[key]: _parse(types[names[key]], value, f"{where}: {key}")
         for key, value in tree.items()
         if key in names
     }
@@ -157,6 +174,8 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
     """`value` is a flag's text, a list of them, or what YAML made of it."""
     if kind is Duration:
         return parse_duration(value, where)
+    if dataclasses.is_dataclass(kind):
+        return _parse_section(kind, value, where)
     try:
         if kind is bool:
             return _parse_bool(value)
@@ -177,6 +196,19 @@ def parse_duration(value: Any, where: str) -> Duration:
         return durations.seconds(str(value))
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _parse_section(kind: Any, value: Any, where: str) -> Any:
+    """`value` is a mapping, or the path of a file that holds one."""
+    if not isinstance(value, Mapping):
+        where = f"{where}: {value}"
+        value = _read_mapping(str(value), where)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    values = _from_mapping(value, fields, get_type_hints(kind), where)
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _parse_bool(value: Any) -> bool:

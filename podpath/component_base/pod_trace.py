@@ -3,12 +3,21 @@
 Each process keeps its last stamps in a bounded ring (a stamp costs under 2 us: no lock, no
 formatting, no I/O) and serves them; `podpath trace POD` gathers the rings of all processes.
 `grep -rn 'PodStep\\.'` prints the path through the code.
+
+A Pod whose creation is sampled carries its trace context in an annotation; stamps of such Pods
+are also handed to the exporter, which makes spans of them (`podpath/component_base/tracing.py`).
 """
 
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
+
+from podpath.component_base.traceparent import TRACEPARENT_ANNOTATION
+
+NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
 
 
 class PodStep(Enum):
@@ -47,6 +56,7 @@ class Stamp:
     uid: str
     at_ns: int
     decision: str
+    traceparent: str = ""
 
 
 class TraceRing:
@@ -54,10 +64,22 @@ class TraceRing:
 
     def __init__(self, capacity: int = 65536) -> None:
         self._records: deque[tuple[PodStep, str, int, str]] = deque(maxlen=capacity)
+        self.on_sampled: Callable[[Stamp], None] | None = None
+        """Told of each stamp of a sampled Pod as it is made; has to be quick."""
 
-    def stamp(self, step: PodStep, uid: str, decision: str = "") -> None:
-        """Records that the Pod `uid` took `step` now. `decision` is a short word or phrase."""
-        self._records.append((step, uid, time.time_ns(), decision))
+    def stamp(
+        self,
+        step: PodStep,
+        uid: str,
+        decision: str = "",
+        annotations: Mapping[str, str] = NO_CONTEXT,
+    ) -> None:
+        """Records that the Pod `uid` took `step` now. `decision` is a short word or phrase;
+        `annotations` are the Pod's, or its sandbox's, in which its trace context is looked up."""
+        at_ns = time.time_ns()
+        self._records.append((step, uid, at_ns, decision))
+        if self.on_sampled is not None and (traceparent := annotations.get(TRACEPARENT_ANNOTATION)):
+            self.on_sampled(Stamp(step, uid, at_ns, decision, traceparent))
 
     def of(self, uid: str) -> list[Stamp]:
         """The stamps of one Pod, oldest first."""

@@ -9,6 +9,7 @@ from podpath.client.grpc import GrpcClient
 from podpath.component_base import config, logs, shutdown
 from podpath.component_base.clock import SystemClock
 from podpath.component_base.serving import diagnostics
+from podpath.component_base.tracing import exported
 from podpath.hollow.config import Config
 from podpath.hollow.nodes import HollowNodes
 
@@ -35,7 +36,8 @@ def main() -> int:
         description="Simulates many nodes in one process: real kubelet code, fake runtime.",
     )
     logs.setup(settings.log_level, settings.log_format)
-    return shutdown.run(lambda: run(settings))
+    with exported(settings.tracing, "kubelet"):
+        return shutdown.run(lambda: run(settings))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from podpath.component_base.config import option
 from podpath.component_base.durations import Duration
+from podpath.component_base.tracing import TracingConfiguration, tracing_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Config:
     node_lease_duration_seconds: int = option(40, help="of each Lease")
     sync_frequency_s: Duration = option(300.0, help="time between rounds of a quiet Pod")
     record_events: bool = option(False, help="whether the kubelets send Events (kwok does not)")
+    tracing: TracingConfiguration = tracing_option()
     diagnostics_socket: str = option("", help="unix socket for health, metrics and the Pod trace")
     log_level: str = option("info", help="debug, info, warning or error")
     log_format: str = option("text", help="text or json")

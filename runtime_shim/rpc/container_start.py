@@ -1,6 +1,6 @@
 """StartContainer."""
 
-from podpath.component_base.pod_trace import PodStep, stamp
+from podpath.component_base.pod_trace import NO_CONTEXT, PodStep, stamp
 from protos.cri import runtime_v1_pb2 as cri
 from runtime_shim.errors import Code, CriError, precondition
 from runtime_shim.runtime import EVENT_STARTED, EVENT_STOPPED, Runtime
@@ -32,7 +32,10 @@ async def start_container(
     if not record.started_at:
         record.started_at = started_at
     runtime.save(record)
-    stamp(PodStep.CONTAINER_STARTED, sandbox.config.metadata.uid, record.config.metadata.name)
+    container, pod = record.config.metadata, sandbox.config
+    # A container that starts again is no part of the Pod's creation, which is what is traced.
+    annotations = NO_CONTEXT if container.attempt else pod.annotations
+    stamp(PodStep.CONTAINER_STARTED, pod.metadata.uid, container.name, annotations)
     runtime.container_event(record, EVENT_STARTED)
     return cri.StartContainerResponse()
 

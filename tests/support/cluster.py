@@ -18,6 +18,7 @@ from podpath.cli import down, up
 from podpath.cli.layout import ClusterState, Layout
 from podpath.cli.processes import Processes
 from podpath.component_base import binaries
+from podpath.component_base.tracing import TracingConfiguration
 from protos.cri import runtime_v1_pb2 as cri
 from protos.cri import runtime_v1_pb2_grpc as cri_grpc
 
@@ -89,12 +90,14 @@ def wait_until(done: Callable[[], bool], timeout_s: float, what: str) -> None:
 
 
 @contextmanager
-def running_cluster(runtime: str, nodes: int = 1) -> Iterator[Cluster]:
+def running_cluster(
+    runtime: str, nodes: int = 1, tracing: TracingConfiguration | None = None
+) -> Iterator[Cluster]:
     """A cluster in a directory short enough for socket paths."""
     root = Path(tempfile.mkdtemp(prefix="pp-"))
     layout = Layout(root, "t")
     try:
-        yield Cluster(layout, up.Options(nodes=nodes, runtime=runtime))
+        yield Cluster(layout, up.Options(nodes=nodes, runtime=runtime, tracing=tracing))
     except BaseException:
         _show_logs(layout)
         raise

@@ -13,6 +13,7 @@ from apiserver.caches import Caches
 from apiserver.grpc_server import GrpcServer, credentials
 from apiserver.handler_chain import HandlerChain
 from apiserver.storage.memory import MemoryStorage
+from apiserver.verbs.creation import NO_TRACING, Tracing
 from apiserver.verbs.interface import Target, UserInfo
 from podpath.api import scheme
 from podpath.client.grpc import GrpcClient
@@ -48,14 +49,17 @@ class Local:
 
 @asynccontextmanager
 async def local_apiserver(
-    *plugins: object, clock: Clock | None = None, storage: MemoryStorage | None = None
+    *plugins: object,
+    clock: Clock | None = None,
+    storage: MemoryStorage | None = None,
+    tracing: Tracing = NO_TRACING,
 ) -> AsyncIterator[Local]:
     """Without doors, validation of names or authentication; the namespace default exists."""
     clock = clock or SystemClock()
     storage = storage or MemoryStorage(clock)
     rules = AllowAll()
     caches = make_caches(storage, clock)
-    chain = make_chain(storage, caches, Policy(rules, plugins), clock)
+    chain = make_chain(storage, caches, Policy(rules, plugins), clock, tracing=tracing)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(caches.run())
         await caches.synced()

@@ -64,4 +64,5 @@ def _mark_scheduled(pod: Pod, now: datetime) -> None:
 
 def stamp_bound(pod: Pod) -> None:
     """Call when the assignment is stored: the path's step 11."""
-    stamp(PodStep.BOUND, pod.metadata.uid, pod.spec.nodeName)
+    meta = pod.metadata
+    stamp(PodStep.BOUND, meta.uid, pod.spec.nodeName, meta.annotations)

@@ -22,4 +22,5 @@ class PodStatusStrategy(StatusStrategy):
 def stamp_running(new: Pod, old: Pod) -> None:
     """Call when a status is stored: the first Running is the path's step 17."""
     if new.status.phase == "Running" and old.status.phase != "Running":
-        stamp(PodStep.STATUS_RUNNING, new.metadata.uid, new.metadata.resourceVersion)
+        meta = new.metadata
+        stamp(PodStep.STATUS_RUNNING, meta.uid, meta.resourceVersion, meta.annotations)

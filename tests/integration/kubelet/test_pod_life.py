@@ -1,11 +1,19 @@
 """A Pod's life on one kubelet: fake runtime, API server in memory."""
 
+import itertools
+import time
+
 import pytest
+from opentelemetry.sdk.resources import Resource
 
 from podpath.api.errors import ApiError
 from podpath.api.scheme import LEASES, NODES, PODS
 from podpath.client.memory import MemoryClient
+from podpath.component_base import pod_trace
 from podpath.component_base.clock import SystemClock
+from podpath.component_base.pod_spans import SpanBuilder
+from podpath.component_base.traceparent import TRACEPARENT_ANNOTATION, Traceparent
+from protos.cri import runtime_v1_pb2 as cri
 from tests.support.kubelets import (
     add_container,
     eventually,
@@ -200,8 +208,6 @@ async def test_sandbox_that_dies_is_made_anew(node):
     await eventually(phase_is(node, "web", "Running"))
     uid = (await node.pod("web")).metadata.uid
     sandbox = node.kubelet.pleg.get(uid).sandboxes[0]
-    from protos.cri import runtime_v1_pb2 as cri
-
     await node.shim.stop_pod_sandbox(cri.StopPodSandboxRequest(pod_sandbox_id=sandbox.id))
     await eventually(
         lambda: any(s.metadata.attempt == 1 for s in node.kubelet.pleg.get(uid).sandboxes)
@@ -224,6 +230,37 @@ async def test_a_restarted_kubelet_starts_nothing_twice():
             assert second.runtime.calls.count("RunPodSandbox") == 1
             after = await second.pod("web")
             assert after.status == before.status
+
+
+def steps_traced(stamps):
+    """As a process that starts now would export them."""
+    builder = SpanBuilder(Resource({}), itertools.count(1).__next__)
+    spans = builder.build(stamps, time.time_ns())
+    return sorted(span.attributes["podpath.step"] for span in spans)
+
+
+async def test_a_pods_creation_is_traced_and_nothing_after_it(monkeypatch):
+    told = []
+    monkeypatch.setattr(pod_trace.ring, "on_sampled", told.append)
+    client = MemoryClient(SystemClock())
+    async with running_shim() as shim:
+        async with running_kubelet(shim, client) as first:
+            pod = new_pod()
+            pod.metadata.annotations[TRACEPARENT_ANNOTATION] = str(Traceparent(1, 2))
+            await first.create(pod)
+            await eventually(phase_is(first, "web", "Running"))
+            assert steps_traced(told) == ["12", "13", "14", "15", "16"]
+        told.clear()
+        async with running_kubelet(shim, client) as second:
+            uid = (await second.pod("web")).metadata.uid
+            await eventually(lambda: second.kubelet.pleg.get(uid).running)
+            (running,) = second.kubelet.pleg.get(uid).running
+            await shim.stop_container(cri.StopContainerRequest(container_id=running.id))
+            await eventually(
+                lambda: any(c.metadata.attempt for c in second.kubelet.pleg.get(uid).running)
+            )
+            assert told
+            assert steps_traced(told) == []
 
 
 async def test_what_only_the_runtime_has_is_removed():

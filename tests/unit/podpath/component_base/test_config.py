@@ -3,8 +3,20 @@ from pathlib import Path
 
 import pytest
 
-from podpath.component_base.config import load, option
+from podpath.component_base.config import ConfigError, load, option
 from podpath.component_base.durations import Duration
+
+
+@dataclass(frozen=True)
+class Section:
+    """Settings of their own."""
+
+    end_point: str = option("here", help="where")
+    rate: int = option(0, help="how many")
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ConfigError(f"rate {self.rate}: expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -15,6 +27,7 @@ class Config:
     labels: tuple[str, ...] = option((), help="labels")
     root: Path = option(Path("/x"), help="directory", flag="root-dir")
     sync_frequency_s: Duration = option(60.0, help="time between rounds")
+    tracing: Section = option(Section(), help="a section", flag="tracing-config-file")
 
 
 def read(argv: list[str], environ: dict[str, str] | None = None) -> Config:
@@ -82,3 +95,34 @@ def test_unknown_keys_of_a_file_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         read(["--config", str(file)])
     assert "unknown field 'prot'" in capsys.readouterr().err
+
+
+def test_a_section_is_a_mapping_in_the_file_or_a_file_of_its_own(tmp_path):
+    file, own = tmp_path / "c.yaml", tmp_path / "own.yaml"
+    file.write_text("nodeIp: a\ntracing: {endPoint: there, rate: 3}\n")
+    own.write_text("apiVersion: v1\nkind: Section\nrate: 4\n")
+    assert read(["--config", str(file)]).tracing == Section("there", 3)
+    assert read(["--node-ip=a", f"--tracing-config-file={own}"]).tracing == Section(rate=4)
+    assert read(["--node-ip=a"], {"KUBELET_TRACING": str(own)}).tracing == Section(rate=4)
+    assert read(["--node-ip=a"]).tracing == Section()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("rat: 1", "unknown field 'rat'", id="unknown field"),
+        pytest.param("rate: x", "rate: 'x' is not of type int", id="not a number"),
+        pytest.param("rate: -1", "rate -1: expected 0 or more", id="what the section refuses"),
+        pytest.param("[1]", "expected a mapping", id="a list"),
+        pytest.param(None, "No such file", id="no file"),
+    ],
+)
+def test_bad_sections_are_told(text, said, tmp_path, capsys):
+    own = tmp_path / "own.yaml"
+    if text is not None:
+        own.write_text(text)
+    with pytest.raises(SystemExit):
+        read(["--node-ip=a", f"--tracing-config-file={own}"])
+    told = capsys.readouterr().err
+    assert said in told
+    assert str(own) in told
