@@ -20,12 +20,11 @@ def port_names() -> tuple[str, ...]:
 
 def control_plane(layout: Layout, state: ClusterState, etcd: str) -> list[ProcessSpec]:
     """etcd, apiserver, scheduler, controllers. `etcd` is the program's path."""
-    ca = ClusterPki(layout.pki).ca.certificate
     return [
         _etcd(layout, state, etcd),
         _apiserver(layout, state),
         _client_of_apiserver(layout, state, "scheduler"),
-        _client_of_apiserver(layout, state, "controllers", f"--root-ca-file={ca}"),
+        _controllers(layout, state),
     ]
 
 
@@ -105,6 +104,18 @@ def _apiserver(layout: Layout, state: ClusterState) -> ProcessSpec:
             *_tracing_flags(layout, state),
         ),
         after=("etcd",),
+    )
+
+
+def _controllers(layout: Layout, state: ClusterState) -> ProcessSpec:
+    ca = ClusterPki(layout.pki).ca
+    return _client_of_apiserver(
+        layout,
+        state,
+        "controllers",
+        f"--root-ca-file={ca.certificate}",
+        f"--cluster-signing-cert-file={ca.certificate}",
+        f"--cluster-signing-key-file={ca.key}",
     )
 
 

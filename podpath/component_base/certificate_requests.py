@@ -5,13 +5,13 @@ Source: k8s.io/client-go util/certificate/csr; k8s.io/kubernetes pkg/controller/
 """
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from podpath.component_base.certificates import KeyPair, Profile
@@ -39,6 +39,8 @@ _KEY_USAGE = {
     "encipher only": "encipher_only",
     "decipher only": "decipher_only",
 }
+
+_PUBLIC_KEYS = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 
 
 class RequestError(ValueError):
@@ -115,8 +117,8 @@ def sign(
     if end <= now:
         raise RequestError("the signing authority has expired")
     public_key = request.public_key()
-    if not isinstance(public_key, ec.EllipticCurvePublicKey):
-        raise RequestError("expected an EC key")
+    if not isinstance(public_key, _PUBLIC_KEYS):
+        raise RequestError("expected an RSA, EC or Ed25519 key")
     builder = (
         x509.CertificateBuilder()
         .subject_name(request.subject)
@@ -126,10 +128,12 @@ def sign(
         .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(usages), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(_authority_of(ca), critical=False)
     )
+    # An extension that allows nothing would make the certificate invalid.
+    if basic := {_KEY_USAGE[usage] for usage in usages if usage in _KEY_USAGE}:
+        builder = builder.add_extension(_key_usage(basic), critical=True)
     if extended := [_EXTENDED[usage] for usage in usages if usage in _EXTENDED]:
         builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
     if names := list(_alternative_names(request)):
@@ -163,6 +167,5 @@ def _authority_of(ca: KeyPair) -> x509.AuthorityKeyIdentifier:
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)
 
 
-def _key_usage(usages: Sequence[str]) -> x509.KeyUsage:
-    wanted = {_KEY_USAGE[usage] for usage in usages if usage in _KEY_USAGE}
+def _key_usage(wanted: Collection[str]) -> x509.KeyUsage:
     return x509.KeyUsage(**{name: name in wanted for name in sorted(set(_KEY_USAGE.values()))})

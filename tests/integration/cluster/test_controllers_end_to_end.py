@@ -1,7 +1,11 @@
 """Deployments and namespaces on a whole cluster, with the unmodified kubectl."""
 
+import base64
+import json
+
 import pytest
 
+from podpath.component_base import certificate_requests, certificates
 from tests.support.cluster import running_cluster, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.kubectl, pytest.mark.slow]
@@ -60,3 +64,40 @@ def test_a_namespace_goes_with_all_it_holds(cluster):
     cluster.kubectl("delete", "namespace", "doomed", "--timeout=90s")
     assert "doomed" not in {n["metadata"]["name"] for n in cluster.items("namespaces")}
     wait_until(lambda: not cluster.containers(), 90, "the containers to go")
+
+
+def test_a_user_gets_a_certificate_by_request(cluster, tmp_path):
+    """As the documentation of Kubernetes shows it: a request, an approval, and the name counts."""
+    key = certificates.new_key()
+    request = certificate_requests.make(key, certificates.client("jane", ["readers"]))
+    csr = {
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": "jane"},
+        "spec": {
+            "request": base64.b64encode(request).decode(),
+            "signerName": "kubernetes.io/kube-apiserver-client",
+            "usages": ["client auth"],
+        },
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(csr))
+    cluster.kubectl("certificate", "approve", "jane")
+    get = ("get", "csr", "jane", "-o", "jsonpath={.status.certificate}")
+    wait_until(lambda: cluster.kubectl(*get), 60, "the certificate")
+    (tmp_path / "cert").write_bytes(base64.b64decode(cluster.kubectl(*get)))
+    certificates.write_private(tmp_path / "key", certificates.private_key_pem(key))
+    # The kubeconfig's own user is replaced whole.
+    config = json.loads(cluster.kubectl("config", "view", "--raw", "-o", "json"))
+    config["users"] = [
+        {
+            "name": config["contexts"][0]["context"]["user"],
+            "user": {
+                "client-certificate": str(tmp_path / "cert"),
+                "client-key": str(tmp_path / "key"),
+            },
+        }
+    ]
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    known = cluster.kubectl("--kubeconfig", str(tmp_path / "kubeconfig"), "auth", "whoami")
+    assert "jane" in known
+    assert "readers" in known

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from controllers import certificate_requests as requests
 from controllers.certificate_signer import is_stale
@@ -152,3 +154,31 @@ def test_routes_are_of_nodes_that_have_range_and_address():
     complete.status.addresses.add(type="Hostname", address="a")
     complete.status.addresses.add(type="InternalIP", address="10.0.0.1")
     assert routes_of([complete, without]) == {"a": "10.1.0.0/24 10.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("key", "usages", "basic"),
+    [
+        pytest.param(new_key(), ("client auth",), False, id="EC, extended usages alone"),
+        pytest.param(
+            rsa.generate_private_key(65537, 2048), (*CLIENT_USAGES, "key encipherment"), True,
+            id="RSA",
+        ),
+        pytest.param(ed25519.Ed25519PrivateKey.generate(), CLIENT_USAGES, True, id="Ed25519"),
+    ],
+)  # fmt: skip
+def test_every_common_kind_of_key_is_signed(key, usages, basic):
+    request = x509.CertificateSigningRequestBuilder().subject_name(
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "jane")])
+    )
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    pem = request.sign(key, algorithm).public_bytes(serialization.Encoding.PEM)
+    ca = create_ca("kubernetes", NOW)
+    signed = certificate_requests.sign(ca, pem, usages, now=NOW, validity=timedelta(hours=1))
+    certificate = x509.load_pem_x509_certificate(signed)
+    certificate.verify_directly_issued_by(ca.certificate)
+    assert certificate.public_key() == key.public_key()
+    # An empty key usage would make the certificate invalid.
+    kinds = [type(extension.value) for extension in certificate.extensions]
+    assert (x509.KeyUsage in kinds) is basic
+    assert x509.ExtendedKeyUsage in kinds
