@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kubelet.pod_resources import milli, whole
-from podpath.api import quantity
+from podpath.api import names, quantity
 from protos.k8s import core_v1_pb2 as core
 
-_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 
 
@@ -136,9 +135,8 @@ def _from_source(source: core.EnvFromSource, given: EnvironmentInput) -> dict[st
         data = ((k, v.decode("utf-8", "replace")) for k, v in secret.data.items())
     else:
         raise ContainerConfigError(f"envFrom of a pod in {namespace} names no source")
-    return {
-        source.prefix + key: value for key, value in data if _NAME.fullmatch(source.prefix + key)
-    }
+    prefixed = {source.prefix + key: value for key, value in data}
+    return {key: value for key, value in prefixed.items() if not names.env_name_problems(key)}
 
 
 def _value_from(

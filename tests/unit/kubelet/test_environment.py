@@ -41,9 +41,15 @@ def test_later_variables_see_earlier_ones_and_sources():
     container.env.add(name="A", value="$(P_k)-$(LATER)")
     container.env.add(name="B", value="$(A)!")
     container.env.add(name="LATER", value="x")
-    config_map = core.ConfigMap(data={"k": "v", "not a name": "z"})
+    config_map = core.ConfigMap(data={"k": "v", "1.a-b": "w", "no=name": "z"})
     found = environment(container, given_for(pod, config_maps={"cm": config_map}))
-    assert found == {"P_k": "v", "A": "v-$(LATER)", "B": "v-$(LATER)!", "LATER": "x"}
+    assert found == {
+        "P_k": "v",
+        "P_1.a-b": "w",
+        "A": "v-$(LATER)",
+        "B": "v-$(LATER)!",
+        "LATER": "x",
+    }
 
 
 @pytest.mark.parametrize(
