@@ -59,13 +59,18 @@ class Stamp:
     traceparent: str = ""
 
 
+# What a Stamp is made of; making one of each would take longer than all else about it.
+Record = tuple[PodStep, str, int, str]
+
+
 class TraceRing:
     """The last `capacity` stamps of this process, oldest first."""
 
     def __init__(self, capacity: int = 65536) -> None:
-        self._records: deque[tuple[PodStep, str, int, str]] = deque(maxlen=capacity)
-        self.on_sampled: Callable[[Stamp], None] | None = None
-        """Told of each stamp of a sampled Pod as it is made; has to be quick."""
+        self._records: deque[Record] = deque(maxlen=capacity)
+        self.on_sampled: Callable[[Record, str], None] | None = None
+        """Told of each stamp of a sampled Pod as it is made, with the Pod's traceparent; has to be
+        quick."""
 
     def stamp(
         self,
@@ -76,14 +81,14 @@ class TraceRing:
     ) -> None:
         """Records that the Pod `uid` took `step` now. `decision` is a short word or phrase;
         `annotations` are the Pod's, or its sandbox's, in which its trace context is looked up."""
-        at_ns = time.time_ns()
-        self._records.append((step, uid, at_ns, decision))
+        record = (step, uid, time.time_ns(), decision)
+        self._records.append(record)
         if self.on_sampled is not None and (traceparent := annotations.get(TRACEPARENT_ANNOTATION)):
-            self.on_sampled(Stamp(step, uid, at_ns, decision, traceparent))
+            self.on_sampled(record, traceparent)
 
     def of(self, uid: str) -> list[Stamp]:
         """The stamps of one Pod, oldest first."""
-        return [Stamp(s, u, at, d) for s, u, at, d in tuple(self._records) if u == uid]
+        return [Stamp(*record) for record in tuple(self._records) if record[1] == uid]
 
 
 ring = TraceRing()

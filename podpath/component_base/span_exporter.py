@@ -22,7 +22,7 @@ from prometheus_client import Counter
 
 from podpath.component_base import pod_trace
 from podpath.component_base.pod_spans import SpanBuilder
-from podpath.component_base.pod_trace import PodStep, Stamp
+from podpath.component_base.pod_trace import PodStep, Record, Stamp
 
 _log = logging.getLogger(__name__)
 
@@ -47,14 +47,14 @@ class SpanExport:
     def __init__(self, builder: SpanBuilder, exporter: SpanExporter) -> None:
         self._builder = builder
         self._exporter = exporter
-        self._queue: deque[Stamp] = deque()
+        self._queue: deque[tuple[Record, str]] = deque()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="span-export", daemon=True)
 
-    def offer(self, stamp: Stamp) -> None:
+    def offer(self, record: Record, traceparent: str) -> None:
         """Takes a stamp, or counts it as dropped. Never waits."""
         if len(self._queue) < QUEUE_MAX:
-            self._queue.append(stamp)
+            self._queue.append((record, traceparent))
         else:
             DROPPED.labels("queue_full").inc()
 
@@ -72,7 +72,8 @@ class SpanExport:
         """Sends all that has been offered up to now."""
         while True:
             count = min(len(self._queue), BATCH_MAX)
-            stamps = [self._queue.popleft() for _ in range(count)]
+            offered = [self._queue.popleft() for _ in range(count)]
+            stamps = [Stamp(*record, traceparent) for record, traceparent in offered]
             self._send(self._builder.build(stamps, time.time_ns()))
             if count < BATCH_MAX:
                 return

@@ -12,6 +12,7 @@ from podpath.client.memory import MemoryClient
 from podpath.component_base import pod_trace
 from podpath.component_base.clock import SystemClock
 from podpath.component_base.pod_spans import SpanBuilder
+from podpath.component_base.pod_trace import Stamp
 from podpath.component_base.traceparent import TRACEPARENT_ANNOTATION, Traceparent
 from protos.cri import runtime_v1_pb2 as cri
 from tests.support.kubelets import (
@@ -241,7 +242,8 @@ def steps_traced(stamps):
 
 async def test_a_pods_creation_is_traced_and_nothing_after_it(monkeypatch):
     told = []
-    monkeypatch.setattr(pod_trace.ring, "on_sampled", told.append)
+    told_of = lambda record, context: told.append(Stamp(*record, context))  # noqa: E731
+    monkeypatch.setattr(pod_trace.ring, "on_sampled", told_of)
     client = MemoryClient(SystemClock())
     async with running_shim() as shim:
         async with running_kubelet(shim, client) as first:

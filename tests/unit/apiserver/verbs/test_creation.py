@@ -10,6 +10,7 @@ from apiserver.verbs.creation import NO_TRACING, Tracing
 from apiserver.verbs.interface import BatchItem, Target, UserInfo, WriteOptions
 from podpath.api import scheme
 from podpath.component_base import pod_trace, traceparent
+from podpath.component_base.pod_trace import Stamp
 from podpath.component_base.traceparent import TRACEPARENT_ANNOTATION, Traceparent
 from protos.k8s.apps_v1_pb2 import Deployment
 from protos.k8s.core_v1_pb2 import ConfigMap, Pod
@@ -108,7 +109,7 @@ async def test_pods_of_one_client_trace_are_spans_of_their_own():
 @pytest.fixture
 def told():
     stamps = []
-    pod_trace.ring.on_sampled = stamps.append
+    pod_trace.ring.on_sampled = lambda record, context: stamps.append(Stamp(*record, context))
     yield stamps
     pod_trace.ring.on_sampled = None
 
