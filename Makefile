@@ -57,7 +57,8 @@ integration kubectl e2e: setup ## one marker's tests
 sim: $(BIN)/podpath ## seeded simulations
 	$(BIN)/pytest -q -m simulation
 
-bench: setup ## the load of `podload` beside the real control plane where it is built
+bench: setup ## the load of `podload`, beside the real control plane if PODPATH_PEERS=DIR has it
+	tools/podload/build.sh
 	$(BIN)/python -m bench
 
 bench-scheduler: setup ## decisions per second, and Pods bound per second beside kube-scheduler

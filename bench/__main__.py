@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from bench import stack
+from bench import kubernetes, stack
 from podpath.component_base import binaries
 
 
@@ -22,18 +23,26 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2, help="runs of each stack, alternating")
     parser.add_argument("--content-type", default="json", choices=("json", "protobuf"))
     parser.add_argument("--only", choices=("podpath", "kubernetes"))
+    kubernetes.add_peers_option(parser)
     parser.add_argument("--out", type=Path, help="append one JSON line a run")
     options = parser.parse_args()
     # A terminated run ends its servers too: SystemExit unwinds the stacks.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
-    podload = binaries.find("podload")
+    try:
+        podload = binaries.find("podload")
+    except binaries.BinaryNotFoundError:
+        sys.exit("podload is not built: `make bench` builds it, or tools/podload/build.sh alone")
     etcd = binaries.find("etcd")
+    peers = _peers(options)
     results = []
     for turn in range(options.rounds):
-        for name in _stacks(options.only):
-            with tempfile.TemporaryDirectory(prefix="pp-bench-") as directory:
-                result = _run(name, Path(directory), podload, etcd, options)
+        for name in _stacks(options.only, peers):
+            with (
+                tempfile.TemporaryDirectory(prefix="pp-bench-") as directory,
+                _running(name, Path(directory), etcd, peers, options.nodes) as running,
+            ):
+                result = _measure(running, Path(directory), podload, options)
             results.append(result)
             _show(result, turn)
             if options.out:
@@ -43,41 +52,45 @@ def main() -> int:
     return 0
 
 
-def _stacks(only: str | None) -> list[str]:
+def _peers(options: argparse.Namespace) -> Path | None:
+    """Where the real programs are; None, and a word about it, when podpath runs alone."""
+    if options.only == "podpath":
+        return None
+    try:
+        return kubernetes.find_peers(options.peers, *stack.PEERS)
+    except kubernetes.PeersMissingError as error:
+        if options.only == "kubernetes" or options.peers:
+            sys.exit(str(error))
+        print(f"no comparison with the real control plane: {error};")
+        print("measuring podpath alone; docs/performance.md has recorded figures to hold against")
+        return None
+
+
+def _stacks(only: str | None, peers: Path | None) -> list[str]:
     if only:
         return [only]
-    try:
-        for peer in stack.PEERS:
-            binaries.find(peer)
-    except binaries.BinaryNotFoundError:
-        print("the real control plane is not built here (kube-apiserver, kube-scheduler, kwok):")
-        print("measuring podpath alone; docs/performance.md has recorded figures to hold against")
-        return ["podpath"]
-    return ["podpath", "kubernetes"]
+    return ["podpath", "kubernetes"] if peers is not None else ["podpath"]
 
 
-def _run(name: str, directory: Path, podload: str, etcd: str, options: argparse.Namespace) -> dict:
-    if name == "podpath":
-        running = stack.podpath(directory, etcd, options.nodes)
-    else:
-        peers = Path(binaries.find("kube-apiserver")).parent
-        running = stack.kubernetes(directory / "k", etcd, peers)
-    with running as it:
-        base = [
-            podload,
-            "-server",
-            it.server,
-            "-token",
-            it.token,
-            "-content-type",
-            options.content_type,
-        ]
-        if it.kwok_nodes:
-            _podload(base, "nodes", directory, "-n", str(options.nodes))
-        pids = ",".join(f"{name}={pid}" for name, pid in it.pids.items())
-        found = _podload(base, "burst", directory, "-n", str(options.pods), "-pids", pids)
-        single = _podload(base, "single", directory, "-n", "20")
-    return {"stack": name, "burst": found, "single": single}
+def _running(
+    name: str, directory: Path, etcd: str, peers: Path | None, nodes: int
+) -> AbstractContextManager[stack.Stack]:
+    if name == "podpath" or peers is None:
+        return stack.podpath(directory, etcd, nodes)
+    return stack.kubernetes(directory / "k", etcd, peers)
+
+
+def _measure(
+    running: stack.Stack, directory: Path, podload: str, options: argparse.Namespace
+) -> dict:
+    base = [podload, "-server", running.server, "-token", running.token]
+    base += ["-content-type", options.content_type]
+    if running.kwok_nodes:
+        _podload(base, "nodes", directory, "-n", str(options.nodes))
+    pids = ",".join(f"{name}={pid}" for name, pid in running.pids.items())
+    found = _podload(base, "burst", directory, "-n", str(options.pods), "-pids", pids)
+    single = _podload(base, "single", directory, "-n", "20")
+    return {"stack": running.name, "burst": found, "single": single}
 
 
 def _podload(base: list[str], command: str, directory: Path, *more: str) -> dict:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bench import stack
+from bench import kubernetes, stack
 from podpath.component_base import binaries
 
 AT_ONCE = 32
@@ -153,6 +153,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--pods", type=int, default=5000)
     parser.add_argument("--stack", default="both", choices=("both", "podpath", "kubernetes"))
+    kubernetes.add_peers_option(parser)
     options = parser.parse_args()
     etcd = binaries.find("etcd")
     rates = {}
@@ -164,17 +165,18 @@ def main() -> int:
                 result = asyncio.run(measure(running, ca, options.nodes, options.pods))
                 rates["podpath"] = result["bound_per_s"]
                 print(json.dumps(result), flush=True)
+        if options.stack == "podpath":
+            return 0
         try:
-            peers = Path(binaries.find("kube-scheduler")).parent
-        except binaries.BinaryNotFoundError as error:
+            peers = kubernetes.find_peers(options.peers, *stack.PEERS)
+        except kubernetes.PeersMissingError as error:
             print(f"no comparison: {error}")
             return 0
-        if options.stack != "podpath":
-            with stack.kubernetes(directory / "k", etcd, peers) as running:
-                ca = next((directory / "k").rglob("pki/ca.crt"))
-                result = asyncio.run(measure(running, ca, options.nodes, options.pods))
-                rates["kubernetes"] = result["bound_per_s"]
-                print(json.dumps(result), flush=True)
+        with stack.kubernetes(directory / "k", etcd, peers) as running:
+            ca = next((directory / "k").rglob("pki/ca.crt"))
+            result = asyncio.run(measure(running, ca, options.nodes, options.pods))
+            rates["kubernetes"] = result["bound_per_s"]
+            print(json.dumps(result), flush=True)
     if len(rates) == 2:
         print(f"podpath binds {rates['podpath'] / rates['kubernetes']:.2f} x as fast")
     return 0

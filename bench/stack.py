@@ -4,19 +4,17 @@ Both run on loopback with TLS, a static token for the load client, etcd on disk,
 nodes: podpath's hollow kubelets against kwok's.
 """
 
-import os
 import secrets
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
+from bench import kubernetes as real
+from bench.processes import Processes
 from podpath.cli import components, diagnostics, network
 from podpath.cli.layout import ClusterState, Layout
 from podpath.client import kubeconfig
@@ -36,7 +34,6 @@ _KWOK = {
 }
 
 PEERS = ("kube-apiserver", "kube-scheduler", "kwok")
-_READY_S = 90.0
 
 
 @dataclass
@@ -48,44 +45,6 @@ class Stack:
     token: str
     pids: dict[str, int] = field(default_factory=dict)
     kwok_nodes: bool = False
-
-
-class _Processes:
-    """Children of this run, ended by pid whatever happens."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._children: list[tuple[str, subprocess.Popen[bytes]]] = []
-
-    def start(self, name: str, *argv: str) -> int:
-        with (self._directory / f"{name}.log").open("wb") as log:
-            child = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
-        self._children.append((name, child))
-        return child.pid
-
-    def check(self) -> None:
-        for name, child in self._children:
-            if child.poll() is not None:
-                tail = (self._directory / f"{name}.log").read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"{name} ended with {child.returncode}:\n{tail}")
-
-    def wait(self, what: str, done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _READY_S
-        while not done():
-            self.check()
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{what} is not ready after {_READY_S:.0f} s")
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        for _, child in reversed(self._children):
-            child.send_signal(signal.SIGTERM)
-        for _, child in self._children:
-            try:
-                child.wait(15)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
 
 
 @contextmanager
@@ -118,7 +77,7 @@ def podpath(directory: Path, etcd: str, nodes: int) -> Iterator[Stack]:
             ),
         )
     stack = Stack("podpath", f"https://127.0.0.1:{state.ports['apiserver']}", token)
-    processes = _Processes(layout.directory / "logs")
+    processes = Processes(layout.directory / "logs")
 
     def ready(component: str) -> bool:
         return diagnostics.get(layout.socket(f"{component}-diag"), "/readyz")[0] == 200
@@ -149,81 +108,13 @@ def podpath(directory: Path, etcd: str, nodes: int) -> Iterator[Stack]:
 @contextmanager
 def kubernetes(directory: Path, etcd: str, peers: Path) -> Iterator[Stack]:
     """The real kube-apiserver and kube-scheduler with kwok; nodes are made by podload."""
-    directory.mkdir(parents=True)
-    etcd_port, peer_port, port, sched_port = network.free_ports(4)
-    token = secrets.token_hex(16)
-    files = pki.ensure_cluster_pki(directory / "pki", pki.ClusterNames(), SystemClock())
-    (directory / "tokens.csv").write_text(f'{token},podload,podload,"system:masters"\n')
-    server = f"https://127.0.0.1:{port}"
-    config = directory / "kubeconfig"
-    kubeconfig.write(
-        config,
-        kubeconfig.KubeConfig(server=server, ca=files.ca.certificate.read_bytes(), token=token),
-    )
-    (directory / "scheduler.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "kubescheduler.config.k8s.io/v1",
-                "kind": "KubeSchedulerConfiguration",
-                "clientConnection": {"kubeconfig": str(config), "qps": 5000, "burst": 10000},
-                "leaderElection": {"leaderElect": False},
-            }
-        )
-    )
-    (directory / "kwok.yaml").write_text(yaml.safe_dump(_KWOK))
-    processes = _Processes(directory)
-    stack = Stack("kubernetes", server, token, kwok_nodes=True)
-    try:
-        stack.pids["etcd"] = processes.start(
-            "etcd", *_plain_etcd(directory, etcd, etcd_port, peer_port)
-        )
-        stack.pids["apiserver"] = processes.start(
-            "apiserver",
-            str(peers / "kube-apiserver"),
-            f"--etcd-servers=http://127.0.0.1:{etcd_port}",
-            "--bind-address=127.0.0.1",
-            f"--secure-port={port}",
-            f"--tls-cert-file={files.apiserver.certificate}",
-            f"--tls-private-key-file={files.apiserver.key}",
-            f"--client-ca-file={files.ca.certificate}",
-            f"--token-auth-file={directory / 'tokens.csv'}",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={files.service_account_public_key}",
-            f"--service-account-signing-key-file={files.service_account_key}",
-            "--service-cluster-ip-range=10.96.0.0/16",
-            "--authorization-mode=Node,RBAC",
-        )
-        podload = Path(os.environ.get("PODLOAD", str(peers / "podload")))
-        subprocess.run(
-            (podload, "ready", "-server", server, "-token", token),
-            check=True,
-            timeout=120,
-            capture_output=True,
-        )
-        stack.pids["scheduler"] = processes.start(
-            "scheduler",
-            str(peers / "kube-scheduler"),
-            f"--config={directory / 'scheduler.yaml'}",
-            f"--secure-port={sched_port}",
-            "--bind-address=127.0.0.1",
-        )
-        stack.pids["nodes"] = processes.start(
+    with real.control_plane(directory, etcd, peers, secrets.token_hex(16)) as plane:
+        kwok = directory / "kwok.yaml"
+        kwok.write_text(yaml.safe_dump(_KWOK))
+        plane.pids["nodes"] = plane.processes.start(
             "nodes",
             str(peers / "kwok"),
-            f"--kubeconfig={config}",
-            f"--config={directory / 'kwok.yaml'}",
+            f"--kubeconfig={plane.kubeconfig}",
+            f"--config={kwok}",
         )
-        yield stack
-    finally:
-        processes.stop()
-
-
-def _plain_etcd(directory: Path, etcd: str, port: int, peer_port: int) -> tuple[str, ...]:
-    return (
-        etcd,
-        f"--data-dir={directory / 'etcd'}",
-        f"--listen-client-urls=http://127.0.0.1:{port}",
-        f"--advertise-client-urls=http://127.0.0.1:{port}",
-        f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
-        "--log-level=warn",
-    )
+        yield Stack("kubernetes", plane.server, plane.token, plane.pids, kwok_nodes=True)

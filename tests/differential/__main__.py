@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from bench import kubernetes
 from podpath.component_base import binaries
 from tests.differential.compare import differences
 from tests.differential.ours import decide
@@ -17,8 +18,7 @@ from tests.differential.scenarios import scenario
 RECORDED = Path(__file__).with_name("recorded.jsonl")
 
 
-async def run(first: int, count: int, output: Path) -> int:
-    peers = Path(binaries.find("kube-scheduler")).parent
+async def run(first: int, count: int, output: Path, peers: Path) -> int:
     agreed: Counter[str] = Counter()
     seen: Counter[str] = Counter()
     lines: list[bytes] = []
@@ -51,8 +51,13 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=550)
     parser.add_argument("--output", type=Path, default=RECORDED)
+    kubernetes.add_peers_option(parser)
     options = parser.parse_args()
-    return asyncio.run(run(options.first, options.count, options.output))
+    try:
+        peers = kubernetes.find_peers(options.peers, "kube-apiserver", "kube-scheduler")
+    except kubernetes.PeersMissingError as error:
+        sys.exit(str(error))
+    return asyncio.run(run(options.first, options.count, options.output, peers))
 
 
 if __name__ == "__main__":

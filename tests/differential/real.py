@@ -1,12 +1,12 @@
 """A real kube-apiserver and kube-scheduler: sets scenarios up, reads decisions from log and status.
 
-The programs are those of `.tools/bin`; etcd, ports and certificates are the run's own.
+Where the programs are, and with which flags they run, is in `bench/kubernetes.py`.
 """
 
 import asyncio
 import re
+import secrets
 import ssl
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,15 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import yaml
 
-from bench.stack import _plain_etcd, _Processes
+from bench import kubernetes
 from podpath.api import scheme
 from podpath.api.scheme import Resource
-from podpath.cli import network
-from podpath.client import kubeconfig
-from podpath.component_base import pki
-from podpath.component_base.clock import SystemClock
 from tests.differential.ours import NAMESPACES
 from tests.differential.scenarios import HIGH, PRIORITY_CLASS, Scenario, Tree
 
@@ -30,7 +25,6 @@ SETTLE_S = 0.12
 DECIDE_S = 15.0
 BINDING_POLL_S = 1.2
 """After this the real scheduler has seen that a Pod it was binding is gone."""
-_TOKEN = "differential"
 
 _FINAL = re.compile(
     r'"Calculated node\'s final score for pod" pod="([^"]+)" node="([^"]+)" score=(-?\d+)'
@@ -206,70 +200,23 @@ def _without_token(tree: Tree) -> Tree:
 @asynccontextmanager
 async def real_cluster(etcd: str, peers: Path) -> AsyncIterator[RealCluster]:
     """Starts the programs; ends them by pid whatever happens."""
-    with tempfile.TemporaryDirectory() as temporary:
-        directory = Path(temporary)
-        etcd_port, peer_port, port, sched_port = network.free_ports(4)
-        files = pki.ensure_cluster_pki(directory / "pki", pki.ClusterNames(), SystemClock())
-        (directory / "tokens.csv").write_text(f'{_TOKEN},tester,tester,"system:masters"\n')
-        server = f"https://127.0.0.1:{port}"
-        config = directory / "kubeconfig"
-        ca = files.ca.certificate.read_bytes()
-        kubeconfig.write(config, kubeconfig.KubeConfig(server=server, ca=ca, token=_TOKEN))
-        (directory / "scheduler.yaml").write_text(
-            yaml.safe_dump(
-                {
-                    "apiVersion": "kubescheduler.config.k8s.io/v1",
-                    "kind": "KubeSchedulerConfiguration",
-                    "clientConnection": {"kubeconfig": str(config), "qps": 5000, "burst": 10000},
-                    "leaderElection": {"leaderElect": False},
-                    "percentageOfNodesToScore": 100,
-                }
-            )
-        )
-        processes = _Processes(directory)
-        try:
-            processes.start("etcd", *_plain_etcd(directory, etcd, etcd_port, peer_port))
-            processes.start("apiserver", *_apiserver(directory, files, peers, etcd_port, port))
-            ready = (peers / "podload", "ready", "-server", server, "-token", _TOKEN)
-            await asyncio.to_thread(
-                subprocess.run, ready, check=True, timeout=120, capture_output=True
-            )
-            processes.start(
-                "scheduler",
-                str(peers / "kube-scheduler"),
-                f"--config={directory / 'scheduler.yaml'}",
-                f"--secure-port={sched_port}",
-                "--bind-address=127.0.0.1",
-                "-v=10",
-            )
-            context = ssl.create_default_context(cafile=str(files.ca.certificate))
-            async with aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=context),
-                headers={"Authorization": f"Bearer {_TOKEN}"},
-            ) as session:
-                cluster = RealCluster(server, session, directory / "scheduler.log")
-                await cluster.prepare()
-                yield cluster
-        finally:
-            processes.stop()
-
-
-def _apiserver(
-    directory: Path, files: Any, peers: Path, etcd_port: int, port: int
-) -> tuple[str, ...]:
-    return (
-        str(peers / "kube-apiserver"),
-        f"--etcd-servers=http://127.0.0.1:{etcd_port}",
-        "--bind-address=127.0.0.1",
-        f"--secure-port={port}",
-        f"--tls-cert-file={files.apiserver.certificate}",
-        f"--tls-private-key-file={files.apiserver.key}",
-        f"--client-ca-file={files.ca.certificate}",
-        f"--token-auth-file={directory / 'tokens.csv'}",
-        "--service-account-issuer=https://kubernetes.default.svc",
-        f"--service-account-key-file={files.service_account_public_key}",
-        f"--service-account-signing-key-file={files.service_account_key}",
-        "--service-cluster-ip-range=10.96.0.0/16",
-        "--authorization-mode=Node,RBAC",
-        "--disable-admission-plugins=StorageObjectInUseProtection",
-    )
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        kubernetes.control_plane(
+            Path(temporary),
+            etcd,
+            peers,
+            secrets.token_hex(16),
+            apiserver_flags=("--disable-admission-plugins=StorageObjectInUseProtection",),
+            scheduler_flags=("-v=10",),
+            scheduler_configuration={"percentageOfNodesToScore": 100},
+        ) as plane,
+    ):
+        context = ssl.create_default_context(cafile=str(plane.ca))
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context),
+            headers={"Authorization": f"Bearer {plane.token}"},
+        ) as session:
+            cluster = RealCluster(plane.server, session, Path(temporary) / "scheduler.log")
+            await cluster.prepare()
+            yield cluster
