@@ -76,14 +76,17 @@ def _weight(text: str) -> float:
 
 
 @lru_cache(_HEADERS_CACHED_MAX)
-def output(accept: str) -> Output:
-    """For an object or a list. Raises: NotAcceptable."""
+def output(accept: str, *, converts: bool = True) -> Output:
+    """For an object or a list; without `converts` for one that has no Table or metadata form.
+
+    Raises: NotAcceptable.
+    """
     if not accept:
         return _PLAIN_JSON
     for clause in clauses(accept):
         for media_type in MEDIA_TYPES:
             found = _accepted(clause, media_type)
-            if found is not None:
+            if found is not None and (converts or not found.convert):
                 return found
     raise errors.not_acceptable(
         f"only the following media types are accepted: {', '.join(MEDIA_TYPES)}"

@@ -26,6 +26,7 @@ from apiserver.http_gateway.routes import ResourceRoute
 from apiserver.http_gateway.subresource_facts import facts
 from apiserver.registry.subresources import body_of
 from apiserver.verbs.interface import Created, ListResult, Target, Version
+from apiserver.verbs.post import is_post
 from podpath.api import errors
 from podpath.api.errors import ApiError
 from protos.k8s.meta_v1_pb2 import Status
@@ -167,7 +168,8 @@ async def _watch(context: Context, call: Call, route: ResourceRoute) -> web.Stre
 
 async def _create(context: Context, call: Call, route: ResourceRoute) -> web.StreamResponse:
     target = route.target
-    output = negotiation.output(call.accept)
+    # What is answered and not stored has no form but its own.
+    output = negotiation.output(call.accept, converts=not is_post(target))
     body = await read_body(call.request)
     write = request.write_options(
         call.query, "CreateOptions", call.header("User-Agent"), call.header("traceparent")

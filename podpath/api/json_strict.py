@@ -4,7 +4,11 @@ Source: k8s.io/apiserver pkg/endpoints/handlers/{create,rest}.go (transformDecod
 k8s.io/apimachinery pkg/runtime/serializer/json, sigs.k8s.io/json (duplicate fields).
 """
 
+import itertools
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -30,6 +34,18 @@ _PLACES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class FieldPlaces:
+    """Where a text has its fields (`spec.containers[0].name`), counted in fields: where each stands
+    first, and where one stands that its object had already. Empty if no field stands twice."""
+
+    first: dict[str, int]
+    again: dict[str, int]
+
+
+NOWHERE = FieldPlaces({}, {})
+
+
 def decode_object(
     resource: Resource[ObjectT], body: bytes, field_validation: str = STRICT
 ) -> tuple[ObjectT, tuple[str, ...]]:
@@ -41,19 +57,19 @@ def decode_object(
     """
     tree = _parse(resource, body)
     _check_kind(resource, tree)
-    doubled = () if field_validation == IGNORE else duplicate_fields(body, tree)
-    return decode_tree(resource, tree, field_validation, doubled)
+    places = NOWHERE if field_validation == IGNORE else field_places(body, tree)
+    return decode_tree(resource, tree, field_validation, places)
 
 
 def decode_tree(
     resource: Resource[ObjectT],
     tree: Any,
     field_validation: str = STRICT,
-    doubled: tuple[str, ...] = (),
+    places: FieldPlaces = NOWHERE,
 ) -> tuple[ObjectT, tuple[str, ...]]:
     """Like `decode_object`, for a tree that came from elsewhere (YAML, a patched object).
 
-    `doubled` are the paths of duplicate fields, if the text's reader found any.
+    `places` are those of the text, if there is one: problems are told in its order.
     """
     try:
         decoded = json_codec.from_json(resource.message, tree)
@@ -61,12 +77,13 @@ def decode_tree(
         raise cannot_be_handled(resource, str(error)) from None
     if field_validation == IGNORE:
         return decoded.message, ()
-    problems = [f"duplicate field {quote(path)}" for path in doubled]
-    problems += [f"unknown field {quote(path)}" for path in decoded.unknown_fields]
+    found = [(places.first.get(p, 0), f"unknown field {quote(p)}") for p in decoded.unknown_fields]
+    found += [(at, f"duplicate field {quote(p)}") for p, at in places.again.items()]
+    found.sort(key=itemgetter(0))
+    problems = tuple(text for _, text in found[:PROBLEMS_MAX])
     if problems and field_validation == STRICT:
-        text = ", ".join(problems[:PROBLEMS_MAX])
-        raise cannot_be_handled(resource, f"strict decoding error: {text}")
-    return decoded.message, tuple(problems[:PROBLEMS_MAX])
+        raise cannot_be_handled(resource, f"strict decoding error: {', '.join(problems)}")
+    return decoded.message, problems
 
 
 def cannot_be_handled(resource: Resource[Any], why: str) -> errors.ApiError:
@@ -77,17 +94,17 @@ def cannot_be_handled(resource: Resource[Any], why: str) -> errors.ApiError:
     )
 
 
-def duplicate_fields(body: bytes, tree: Any) -> tuple[str, ...]:
-    """Paths of keys that one JSON object says twice: `spec.containers[0].name`.
+def field_places(body: bytes, tree: Any) -> FieldPlaces:
+    """Looks for keys that one JSON object says twice. `tree` is the body decoded.
 
-    `tree` is the body decoded. A body that is as short as the tree written again cannot hold a
-    key twice, so what Go clients send is not parsed a second time.
+    A body that is as short as the tree written again cannot hold a key twice, so what Go clients
+    send is not parsed a second time.
     """
     if len(orjson.dumps(tree)) == len(body.strip()):
-        return ()
-    found: list[str] = []
-    _walk(_Pairs.load(body), "", found)
-    return tuple(dict.fromkeys(found))[:PROBLEMS_MAX]
+        return NOWHERE
+    places = FieldPlaces({}, {})
+    _walk(_Pairs.load(body), "", places, itertools.count())
+    return places
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -98,18 +115,17 @@ class _Pairs(list[tuple[str, Any]]):
         return json.loads(body, object_pairs_hook=cls)
 
 
-def _walk(node: Any, path: str, found: list[str]) -> None:
+def _walk(node: Any, path: str, places: FieldPlaces, count: Iterator[int]) -> None:
     if isinstance(node, _Pairs):
         seen: set[str] = set()
         for key, value in node:
             here = f"{path}.{key}" if path else key
-            if key in seen:
-                found.append(here)
+            (places.again if key in seen else places.first).setdefault(here, next(count))
             seen.add(key)
-            _walk(value, here, found)
+            _walk(value, here, places, count)
     elif isinstance(node, list):
         for index, item in enumerate(node):
-            _walk(item, f"{path}[{index}]", found)
+            _walk(item, f"{path}[{index}]", places, count)
 
 
 def _parse(resource: Resource[Any], body: bytes) -> Any:

@@ -60,4 +60,14 @@ def test_strict_validation():
     ],
 )
 def test_duplicates(body, paths):
-    assert json_strict.duplicate_fields(body, json.loads(body)) == paths
+    assert tuple(json_strict.field_places(body, json.loads(body)).again) == paths
+
+
+def test_problems_are_told_in_the_order_of_the_text():
+    body = b'{"spec":{"foo":1,"hostname":"a", "hostname":"b","bar":2}}'
+    _, found = json_strict.decode_object(scheme.PODS, body, "Warn")
+    assert found == (
+        'unknown field "spec.foo"',
+        'duplicate field "spec.hostname"',
+        'unknown field "spec.bar"',
+    )

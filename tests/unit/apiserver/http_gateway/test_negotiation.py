@@ -49,6 +49,13 @@ def test_not_acceptable():
     )
 
 
+def test_what_has_no_table_is_not_made_into_one():
+    with pytest.raises(ApiError) as found:
+        negotiation.output(_TABLE, converts=False)
+    assert found.value.code == 406
+    assert negotiation.output(f"{_TABLE},application/json", converts=False).convert == ""
+
+
 def test_a_watch_is_never_yaml():
     assert negotiation.stream_output("application/json;stream=watch").media_type == JSON
     with pytest.raises(ApiError) as found:
