@@ -8,4 +8,5 @@ find protos -name '*_pb2*.py*' -delete
 "$python" -m grpc_tools.protoc -I . --python_out=. --pyi_out=. protos/*/*.proto
 "$python" -m grpc_tools.protoc -I . --grpc_python_out=. \
   --plugin=protoc-gen-mypy_grpc="$(dirname "$python")/protoc-gen-mypy_grpc" --mypy_grpc_out=. \
-  protos/cri/*.proto protos/etcd/etcdserverpb.proto protos/podpath/apiserver_v1.proto
+  protos/cri/*.proto protos/etcd/etcdserverpb.proto protos/podpath/apiserver_v1.proto \
+  protos/podpath/scheduler_v1.proto

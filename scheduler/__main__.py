@@ -13,10 +13,10 @@ from podpath.component_base import logs, shutdown
 from podpath.component_base.clock import SystemClock
 from podpath.component_base.serving import diagnostics
 from podpath.component_base.tracing import exported
-from scheduler import profiles
+from scheduler import explain_server, profiles
 from scheduler.config import Config, read_arguments
 from scheduler.configuration import Configuration
-from scheduler.explain import Explainer
+from scheduler.explain_server import Explainer
 from scheduler.extender import HttpExtender
 from scheduler.framework.runtime import Framework
 from scheduler.schedule_one import SchedulingAlgorithm
@@ -55,9 +55,9 @@ async def run(settings: Config, configuration: Configuration) -> None:
             ),
         )
         explainer = Explainer(scheduler.decisions, scheduler.frameworks, scheduler.cache, clock)
-        ready = lambda: scheduler.has_synced  # noqa: E731
         async with (
-            diagnostics(settings.diagnostics_socket, ready=ready, routes=explainer.routes()),
+            diagnostics(settings.diagnostics_socket, ready=lambda: scheduler.has_synced),
+            explain_server.serve(explainer, settings.explain_socket),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(recorder.run(), name="events")

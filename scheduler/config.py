@@ -33,6 +33,7 @@ class Config:
     seed: int = option(0, help="seed of the lots among equal nodes; 0 takes the system's entropy")
     tracing: TracingConfiguration = tracing_option()
     diagnostics_socket: str = option("", help="unix socket for /healthz, /metrics, /debug/podtrace")
+    explain_socket: str = option("", help="unix socket (0600) that serves podpath.scheduler.v1")
     log_level: str = option("info", help="debug, info, warning or error")
     log_format: str = option("text", help="text or json")
 

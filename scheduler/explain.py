@@ -1,24 +1,17 @@
-"""Why Pods are where they are: the decisions of late, kept bounded, told on the diagnostics socket.
-
-`GET /debug/explain?uid=UID` tells a decision; `POST /debug/explain` with a Pod as JSON tells what
-would be decided now, without creating or promising anything.
-"""
+"""Why Pods are where they are: the decisions of late, kept bounded, told in words and numbers."""
 
 import random
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import orjson
-from aiohttp import web
-
-from podpath.api import json_codec
 from podpath.component_base.clock import Clock
 from protos.k8s.core_v1_pb2 import Pod
+from protos.podpath import scheduler_v1_pb2 as api
 from scheduler.cache import Cache
-from scheduler.framework.runtime import Framework, PluginError
+from scheduler.framework.runtime import Framework, NodeScore
+from scheduler.framework.status import Status
 from scheduler.pod_info import PodInfo
 from scheduler.queue import QueuedPod
 from scheduler.schedule_one import Decision, SchedulingAlgorithm
@@ -28,12 +21,14 @@ BYTES_MAX = 64 << 20
 _PLAIN_BYTES = 20_000
 """Guessed size of a decision that does not know its own."""
 
+PodKey = tuple[str, str]  # namespace, name
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A decision as it was made; `attempts` counts the tries of the Pod."""
 
-    pod: tuple[str, str]
+    pod: PodKey
     uid: str
     at: datetime
     attempts: int
@@ -74,105 +69,79 @@ class DecisionLog:
     def find(self, uid: str) -> Record | None:
         return self._records.get(uid)
 
+    def find_by_name(self, key: PodKey) -> Record | None:
+        """The last Pod of that name. A search: people ask, and rarely."""
+        return next((r for r in reversed(self._records.values()) if r.pod == key), None)
 
-def as_tree(record: Record) -> dict[str, Any]:
-    """The decision as JSON: what each node was told, its scores by plugin, and the lot."""
+
+def what_if(pod: Pod, frameworks: Mapping[str, Framework], cache: Cache, clock: Clock) -> Record:
+    """Decides as the plain algorithm would now, over all nodes; nothing is changed.
+
+    Raises: ValueError for a scheduler that is not ours; PluginError.
+    """
+    name = pod.spec.schedulerName or "default-scheduler"
+    framework = frameworks.get(name)
+    if framework is None:
+        raise ValueError(f'no profile "{name}" here, only {", ".join(frameworks)}')
+    pod.metadata.namespace = pod.metadata.namespace or "default"
+    info = PodInfo(pod)
+    algorithm = SchedulingAlgorithm(random.Random(0), 100)
+    decision = algorithm.schedule(framework, info, cache.nodes())
+    return Record(info.key, "", clock.now(), 0, framework, decision, 0)
+
+
+def told(record: Record) -> api.Decision:
+    """The decision as others read it: what each node was told, its scores by plugin, the lot."""
     decision, framework = record.decision, record.framework
+    message = api.Decision(
+        pod=_name(record.pod),
+        uid=record.uid,
+        profile=framework.profile,
+        attempts=record.attempts,
+        node=decision.node_name,
+        evaluated_nodes=decision.evaluated,
+        feasible_nodes=decision.feasible,
+        message=str(decision.fit_error) if decision.fit_error is not None else "",
+    )
+    message.decided_at.FromDatetime(record.at)
+    result = decision.post_filter
+    if result is not None and result.nominated:
+        message.preemption.nominated_node = result.nominated
+        message.preemption.victims.extend(_name(victim.key) for victim in result.victims)
     explained = decision.explain() if decision.explain is not None else None
-    weights = {entry.plugin.name: entry.weight for entry in framework.score_plugins}
-    namespace, name = record.pod
-    tree: dict[str, Any] = {
-        "pod": f"{namespace}/{name}",
-        "uid": record.uid,
-        "at": record.at.isoformat(),
-        "profile": framework.profile,
-        "attempts": record.attempts,
-        "node": decision.node_name,
-        "evaluated": decision.evaluated,
-        "feasible": decision.feasible,
-        "message": str(decision.fit_error) if decision.fit_error is not None else "",
-        "scores": [],
-        "rejected": {},
-        "chosenAmong": [],
-    }
-    if decision.post_filter is not None and decision.post_filter.nominated:
-        tree["nominatedNode"] = decision.post_filter.nominated
-        tree["victims"] = ["/".join(victim.key) for victim in decision.post_filter.victims]
-    if explained is None:
-        return tree
-    tree["chosenAmong"] = list(explained.chosen_among)
-    tree["rejected"] = {
-        node: {"plugin": s.plugin, "code": s.code.value, "reasons": list(s.reasons)}
-        for node, s in explained.rejected.items()
-    }
-    tree["scores"] = [
-        {
-            "node": score.name,
-            "total": score.total,
-            "plugins": {
-                plugin: _part(score.raw.get(plugin), weighted, weights.get(plugin, 1))
-                for plugin, weighted in score.by_plugin.items()
-            },
-        }
-        for score in sorted(explained.scores, key=lambda s: (-s.total, s.name))
-    ]
-    return tree
+    if explained is not None:
+        weights = {entry.plugin.name: entry.weight for entry in framework.score_plugins}
+        ranked = sorted(explained.scores, key=lambda score: (-score.total, score.name))
+        message.scores.extend(_score(score, weights) for score in ranked)
+        message.rejections.extend(_rejections(explained.rejected))
+        message.chosen_among.extend(explained.chosen_among)
+    return message
 
 
-def _part(raw: int | None, weighted: int, weight: int) -> dict[str, int | None]:
-    return {
-        "raw": raw,
-        "normalized": weighted // weight,
-        "weight": weight,
-        "weighted": weighted,
-    }
+def _name(key: PodKey) -> api.PodName:
+    return api.PodName(namespace=key[0], name=key[1])
 
 
-class Explainer:
-    """The routes of the diagnostics socket."""
-
-    def __init__(
-        self, log: DecisionLog, frameworks: Mapping[str, Framework], cache: Cache, clock: Clock
-    ) -> None:
-        self._log = log
-        self._frameworks = frameworks
-        self._cache = cache
-        self._clock = clock
-
-    def routes(self) -> Sequence[web.RouteDef]:
-        return (
-            web.get("/debug/explain", self._explain),
-            web.post("/debug/explain", self._what_if),
+def _score(score: NodeScore, weights: Mapping[str, int]) -> api.NodeScore:
+    message = api.NodeScore(node=score.name, total=score.total)
+    for plugin, weighted in score.by_plugin.items():
+        weight = weights.get(plugin, 1)
+        message.plugins.add(
+            plugin=plugin,
+            raw=score.raw.get(plugin),
+            normalized=weighted // weight,
+            weight=weight,
+            weighted=weighted,
         )
-
-    async def _explain(self, request: web.Request) -> web.Response:
-        record = self._log.find(request.query.get("uid", ""))
-        if record is None:
-            return _answer({"error": "no decision about this Pod is remembered"}, 404)
-        return _answer(as_tree(record))
-
-    async def _what_if(self, request: web.Request) -> web.Response:
-        try:
-            pod = json_codec.from_json(Pod, orjson.loads(await request.read())).message
-            return _answer(as_tree(self.what_if(pod)))
-        except (ValueError, PluginError) as error:
-            return _answer({"error": str(error)}, 400)
-
-    def what_if(self, pod: Pod) -> Record:
-        """Decides as the plain algorithm would now, over all nodes; nothing is changed.
-
-        Raises: ValueError for a scheduler that is not ours; PluginError.
-        """
-        name = pod.spec.schedulerName or "default-scheduler"
-        framework = self._frameworks.get(name)
-        if framework is None:
-            raise ValueError(f'no profile "{name}" here, only {", ".join(self._frameworks)}')
-        pod.metadata.namespace = pod.metadata.namespace or "default"
-        info = PodInfo(pod)
-        algorithm = SchedulingAlgorithm(random.Random(0), 100)
-        decision = algorithm.schedule(framework, info, self._cache.nodes())
-        return Record(info.key, "", self._clock.now(), 0, framework, decision, 0)
+    return message
 
 
-def _answer(tree: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(tree), status=status, content_type="application/json")
+def _rejections(rejected: Mapping[str, Status]) -> Iterator[api.Rejection]:
+    """One for each verdict, with its nodes."""
+    nodes: dict[Status, list[str]] = {}
+    for node, status in rejected.items():
+        nodes.setdefault(status, []).append(node)
+    for status, names in sorted(nodes.items(), key=lambda item: (item[0].plugin, item[0].reasons)):
+        yield api.Rejection(
+            plugin=status.plugin, code=status.code.value, reasons=status.reasons, nodes=names
+        )

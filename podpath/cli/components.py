@@ -23,7 +23,9 @@ def control_plane(layout: Layout, state: ClusterState, etcd: str) -> list[Proces
     return [
         _etcd(layout, state, etcd),
         _apiserver(layout, state),
-        _client_of_apiserver(layout, state, "scheduler"),
+        _client_of_apiserver(
+            layout, state, "scheduler", f"--explain-socket={layout.socket('scheduler')}"
+        ),
         _controllers(layout, state),
     ]
 

@@ -170,10 +170,15 @@ def trace(
     steps = tracing.gather(layout, uid)
     if not steps:
         raise ClusterError(f"no process remembers the creation of {pod} (uid {uid})")
+    decision = explaining.find(layout, uid)
     if output == "json":
-        _print_json([asdict(step) for step in steps])
+        explained = {"9b": explaining.as_tree(decision)} if decision is not None else {}
+        _print_json([{**asdict(s), "explanation": explained.get(s.number)} for s in steps])
         return
     print_trace(steps)
+    if decision is not None:
+        out.print()
+        explaining.print_decision(out, decision)
 
 
 def print_trace(steps: list[tracing.TracedStep]) -> None:
@@ -203,13 +208,13 @@ def explain(
     if bool(pod) == (what_if is not None):
         raise ClusterError("name a Pod or give --what-if FILE, one of both")
     if what_if is not None:
-        tree = explaining.what_if(layout, what_if)
+        decision = loop.run(explaining.what_if(layout, what_if))
     else:
-        tree = explaining.fetch(layout, loop.run(tracing.find_uid(layout, pod)))
+        decision = explaining.fetch(layout, pod)
     if output == "json":
-        _print_json(tree)
+        _print_json(explaining.as_tree(decision))
     else:
-        explaining.print_decision(out, tree)
+        explaining.print_decision(out, decision)
 
 
 @app.command()

@@ -5,7 +5,7 @@ its stamps of one Pod. Being a socket file, it needs no port and no credentials.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,21 +22,16 @@ def _always() -> bool:
 
 @asynccontextmanager
 async def diagnostics(
-    socket_path: str,
-    *,
-    ready: Callable[[], bool] = _always,
-    routes: Sequence[web.RouteDef] = (),
+    socket_path: str, *, ready: Callable[[], bool] = _always
 ) -> AsyncIterator[None]:
-    """Serves while the block runs; an empty path serves nothing. `routes` are a process' own."""
+    """Serves while the block runs; an empty path serves nothing."""
     if not socket_path:
         yield
         return
     path = Path(socket_path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    application = _application(ready)
-    application.router.add_routes(routes)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(_application(ready), access_log=None)
     await runner.setup()
     mask = os.umask(0o177)
     try:

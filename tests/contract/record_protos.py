@@ -7,7 +7,7 @@ from tests.contract.test_apiserver_compat import SNAPSHOT, present
 
 
 def main() -> None:
-    head = "# podpath.apiserver.v1 as released. Lines are only added, never changed."
+    head = "# podpath's own contracts as released. Lines are only added, never changed."
     SNAPSHOT.write_text("\n".join([head, *present()]) + "\n")
     print(f"recorded {len(present())} lines in {SNAPSHOT.name}")
 

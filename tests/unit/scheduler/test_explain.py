@@ -1,15 +1,20 @@
 """Explaining decisions: bounded, complete, and what-if changes nothing."""
 
-import orjson
+import stat
+
+import grpc
+import grpc.aio
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from rich.console import Console
 
 from podpath.cli import explain as cli
 from podpath.cli.layout import ClusterError
 from podpath.component_base.clock import FakeClock
-from scheduler.explain import DecisionLog, Explainer, as_tree
+from protos.podpath import scheduler_v1_pb2 as api
+from protos.podpath.scheduler_v1_pb2_grpc import ExplainerStub
+from scheduler import explain_server
+from scheduler.explain import DecisionLog, told
+from scheduler.explain_server import Explainer
 from scheduler.pod_info import PodInfo
 from scheduler.queue import QueuedPod
 from scheduler.vectorised.algorithm import VectorisedAlgorithm
@@ -23,6 +28,10 @@ def cluster(*, vectorised):
             made.framework, made.cache, made.listers, made.algorithm
         )
     return made
+
+
+def as_tree(record):
+    return cli.as_tree(told(record))
 
 
 def decided(made, a_pod, log):
@@ -91,33 +100,67 @@ def test_it_stays_bounded(limits):
     assert log.find("uid-default-p49") is not None
 
 
-async def test_over_the_diagnostics_socket():
+@pytest.fixture
+async def served(tmp_path):
+    """(stub, cluster, log, socket) of an explainer on a unix socket."""
     made, log = cluster(vectorised=True), DecisionLog(FakeClock())
-    decided(made, pod(), log)
     explainer = Explainer(log, {"default-scheduler": made.framework}, made.cache, FakeClock())
-    application = web.Application()
-    application.router.add_routes(explainer.routes())
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "x"},
-        "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "3"}}}]},
-    }
-    async with TestClient(TestServer(application)) as client:
-        found = await (await client.get("/debug/explain?uid=uid-default-p")).json()
-        assert found["pod"] == "default/p"
-        assert (await client.get("/debug/explain?uid=nobody")).status == 404
-        what_if = await (await client.post("/debug/explain", data=orjson.dumps(manifest))).json()
-        assert what_if["node"] == "a"
-        assert what_if["rejected"]["b"]["reasons"] == ["Insufficient cpu"]
-        manifest["spec"]["schedulerName"] = "other"
-        refused = await client.post("/debug/explain", data=orjson.dumps(manifest))
-        assert (refused.status, (await refused.json())["error"]) == (
-            400,
-            'no profile "other" here, only default-scheduler',
-        )
-        assert (await client.post("/debug/explain", data=b"[")).status == 400
+    socket = tmp_path / "explain.sock"
+    async with (
+        explain_server.serve(explainer, str(socket)),
+        grpc.aio.insecure_channel(f"unix:{socket}") as channel,
+    ):
+        yield ExplainerStub(channel), made, log, socket
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        api.ExplainRequest(uid="uid-default-p"),
+        api.ExplainRequest(name=api.PodName(namespace="default", name="p")),
+    ],
+    ids=["by uid", "by name"],
+)
+async def test_over_grpc(served, asked):
+    stub, made, log, socket = served
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+    decided(made, pod(), log)
+    found = await stub.Explain(asked)
+    assert (found.pod.name, found.node, found.profile) == ("p", "a", "default-scheduler")
+    assert [list(r.nodes) for r in found.rejections] == [["c"]]
+    for unknown in (api.ExplainRequest(uid="nobody"), api.ExplainRequest()):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Explain(unknown)
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_the_newest_pod_of_a_name_is_meant(served):
+    stub, made, log, _ = served
+    for uid in ("first", "second"):
+        again = pod()
+        again.metadata.uid = uid
+        decided(made, again, log)
+    found = await stub.Explain(cli.request_for("p"))
+    assert found.uid == "second"
+
+
+async def test_what_if_decides_and_changes_nothing(served):
+    stub, made, log, _ = served
+    asked = pod("x", requests={"cpu": "3"})
+    found = await stub.ExplainWhatIf(api.ExplainWhatIfRequest(pod=asked))
+    assert found.node == "a"
+    assert {n: list(r.reasons) for r in found.rejections for n in r.nodes}["b"] == [
+        "Insufficient cpu"
+    ]
     assert not made.cache.nodes()[0].pods
+    assert len(log) == 0
+    asked.spec.schedulerName = "other"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.ExplainWhatIf(api.ExplainWhatIfRequest(pod=asked))
+    assert (refused.value.code(), refused.value.details()) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        'no profile "other" here, only default-scheduler',
+    )
 
 
 def test_the_table_names_nodes_plugins_and_reasons():
@@ -125,20 +168,30 @@ def test_the_table_names_nodes_plugins_and_reasons():
     decided(made, pod(), log)
     out = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with out.file:
-        cli.print_decision(out, as_tree(log.find("uid-default-p")))
+        cli.print_decision(out, told(log.find("uid-default-p")))
         text = out.export_text()
     for expected in ("default/p -> a", "NodeResourcesFit", "node(s) were unschedulable"):
         assert expected in text
 
 
 def test_what_if_takes_a_workloads_template(tmp_path):
-    deployment = {
-        "kind": "Deployment",
-        "metadata": {"name": "d"},
-        "spec": {"template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}}},
-    }
-    assert cli.pod_of(deployment)["metadata"] == {"name": "d", "labels": {"a": "b"}}
+    manifest = tmp_path / "deployment.yaml"
+    manifest.write_text(
+        "kind: Deployment\n"
+        "metadata: {name: d, namespace: prod}\n"
+        "spec: {template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c}]}}}\n"
+    )
+    found = cli.read_pod(manifest)
+    assert (found.metadata.namespace, found.metadata.name) == ("prod", "d")
+    assert dict(found.metadata.labels) == {"a": "b"}
+    assert [c.name for c in found.spec.containers] == ["c"]
+
+
+@pytest.mark.parametrize(
+    "text", ["just text", "kind: Service", "kind: Pod\nspec: {containers: 3}", "a: [", ""]
+)
+def test_what_is_no_pod_is_refused(tmp_path, text):
     bad = tmp_path / "bad.yaml"
-    bad.write_text("just text")
-    with pytest.raises(ClusterError, match="expected a Pod"):
-        cli.what_if(None, bad)
+    bad.write_text(text)
+    with pytest.raises(ClusterError, match=str(bad)):
+        cli.read_pod(bad)
