@@ -66,8 +66,8 @@ async def run(settings: Config, configuration: Configuration) -> None:
                 await scheduler.lead()
             identity = f"{socket.gethostname()}_{rng.getrandbits(64):016x}"
             lock = LeaseLock(
-                "kube-system",
-                "kube-scheduler",
+                settings.leader_elect_resource_namespace,
+                settings.leader_elect_resource_name,
                 identity,
                 settings.leader_elect_lease_duration_s,
                 settings.leader_elect_renew_deadline_s,

@@ -22,6 +22,8 @@ class Config:
     leader_elect_lease_duration_s: Duration = option(15.0, help="how long a lead lasts unrenewed")
     leader_elect_renew_deadline_s: Duration = option(10.0, help="when a leader gives up renewing")
     leader_elect_retry_period_s: Duration = option(2.0, help="time between tries to lead or renew")
+    leader_elect_resource_namespace: str = option("kube-system", help="namespace of the Lease")
+    leader_elect_resource_name: str = option("kube-scheduler", help="name of the Lease")
     scheduler_name: str = option(
         "default-scheduler", help="schedule the Pods whose spec.schedulerName this is"
     )

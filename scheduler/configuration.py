@@ -8,34 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from podpath.component_base.config import ConfigError, parse_duration
-from scheduler.extender import ExtenderConfig, ExtenderConfigError
+from podpath.api.errors import FieldError
+from podpath.component_base import durations
+from podpath.component_base.config import ConfigError
+from scheduler import configuration_fields, configuration_validation
+from scheduler.extender_config import ExtenderConfig
 from scheduler.framework.runtime import POINTS
 from scheduler.plugins.registry import DEFAULT_ORDER, DEFAULT_WEIGHTS
 
 API_VERSION = "kubescheduler.config.k8s.io/v1"
 KIND = "KubeSchedulerConfiguration"
 DEFAULT_SCHEDULER = "default-scheduler"
-
-_TOP = {
-    "apiVersion",
-    "kind",
-    "parallelism",
-    "leaderElection",
-    "clientConnection",
-    "healthzBindAddress",
-    "metricsBindAddress",
-    "enableProfiling",
-    "enableContentionProfiling",
-    "percentageOfNodesToScore",
-    "podInitialBackoffSeconds",
-    "podMaxBackoffSeconds",
-    "profiles",
-    "extenders",
-    "delayCacheUntilActive",
-}
-_PROFILE = {"schedulerName", "percentageOfNodesToScore", "plugins", "pluginConfig"}
-_PLUGIN_SET = {"enabled", "disabled"}
+_FIT = "NodeResourcesFit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +45,13 @@ class Profile:
     plugin_args: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     percentage_of_nodes_to_score: int | None = None
 
-    def names(self) -> list[str]:
-        """All plugins that any point uses, in the order of their mention."""
-        found = dict.fromkeys(name for name, _ in self.multi_point.enabled)
-        for plugins in self.points.values():
-            found.update(dict.fromkeys(name for name, _ in plugins.enabled))
-        return list(found)
+    def mentions(self) -> dict[str, str]:
+        """All plugins that any point uses, in the order of their mention, with the first point."""
+        found = dict.fromkeys((name for name, _ in self.multi_point.enabled), "preFilter")
+        for point, plugins in self.points.items():
+            for name, _ in plugins.enabled:
+                found.setdefault(name, point)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,27 +64,61 @@ class Configuration:
 
 
 def read(tree: Mapping[str, Any], path: str) -> Configuration:
-    """Raises: ConfigError, which names the file, the field and what is wrong with it."""
+    """Decodes strictly, validates, completes.
+
+    Raises: ConfigError, which names the file and all fields that cannot be used.
+    """
+    try:
+        _check(tree)
+        extenders = tuple(ExtenderConfig.read(item) for item in tree.get("extenders") or ())
+        # Those that may fail go last, so that none of the others is asked in vain.
+        extenders = tuple(sorted(extenders, key=lambda extender: extender.ignorable))
+        ignored = [name for extender in extenders for name in extender.ignored_by_scheduler]
+        profiles = tuple(_profile(profile, ignored) for profile in tree.get("profiles") or [{}])
+        return Configuration(profiles, extenders, _settings(tree))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _check(tree: Mapping[str, Any]) -> None:
     version, kind = tree.get("apiVersion"), tree.get("kind")
     if (version, kind) != (API_VERSION, KIND):
-        raise ConfigError(f'{path}: no kind "{kind}" is registered for version "{version}"')
-    where = f"{path}: "
-    _known(tree, _TOP, where)
-    profiles = tuple(
-        _profile(profile, f"{where}profiles[{i}]")
-        for i, profile in enumerate(tree.get("profiles") or [{}])
-    )
-    _check_profiles(profiles, where)
+        raise ConfigError(f'no kind "{kind}" is registered for version "{version}"')
+    configuration_fields.check(tree, configuration_fields.FILE, KIND)
+    for i, profile in enumerate(tree.get("profiles") or ()):
+        for j, entry in enumerate(profile.get("pluginConfig") or ()):
+            try:
+                _check_args(entry.get("name", ""), entry.get("args") or {})
+            except ConfigError as error:
+                where = f"decoding .profiles[{i}].pluginConfig[{j}]"
+                raise ConfigError(f"strict decoding error: {where}: {error}") from error
+    found = configuration_validation.validate(tree)
+    if found:
+        raise ConfigError(aggregated(found))
+
+
+def _check_args(plugin: str, args: Any) -> None:
+    schema = configuration_fields.PLUGIN_ARGS.get(plugin)
+    if schema is None:
+        return
+    kind = f"{plugin}Args"
+    if args.get("kind", kind) != kind:
+        raise ConfigError(f"args for plugin {plugin} were not of type {kind}, got {args['kind']}")
     try:
-        extenders = tuple(ExtenderConfig.read(item) for item in tree.get("extenders") or ())
-    except ExtenderConfigError as error:
-        raise ConfigError(f"{where}extenders: {error}") from error
-    if sum(bool(extender.bind_verb) for extender in extenders) > 1:
-        raise ConfigError(f"{where}extenders: Invalid value: only one extender can implement bind")
-    return Configuration(profiles, extenders, _settings(tree, where))
+        known = {"apiVersion": "string", "kind": "string", **schema}
+        configuration_fields.check(args, known, kind)
+    except ConfigError as error:
+        raise ConfigError(f"decoding args for plugin {plugin}: {error}") from error
 
 
-def _settings(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
+def aggregated(found: Sequence[FieldError]) -> str:
+    """One error as it is, several in brackets; the same text only once."""
+    texts = list(dict.fromkeys(f"{error.path}: {error.message}" for error in found))
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+
+
+def _settings(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What flags say too."""
     election = tree.get("leaderElection") or {}
     found: dict[str, Any] = {}
     for key, name in (
@@ -107,76 +126,48 @@ def _settings(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
         ("renewDeadline", "leader_elect_renew_deadline_s"),
         ("retryPeriod", "leader_elect_retry_period_s"),
     ):
-        if key in election:
-            found[name] = parse_duration(election[key], f"{where}leaderElection.{key}")
-    if "leaderElect" in election:
-        found["leader_elect"] = bool(election["leaderElect"])
+        if election.get(key):
+            found[name] = durations.seconds(election[key])
+    for key, name in (
+        ("leaderElect", "leader_elect"),
+        ("resourceName", "leader_elect_resource_name"),
+        ("resourceNamespace", "leader_elect_resource_namespace"),
+    ):
+        if election.get(key) not in (None, ""):
+            found[name] = election[key]
     kubeconfig = (tree.get("clientConnection") or {}).get("kubeconfig")
     if kubeconfig:
-        found["kubeconfig"] = str(kubeconfig)
-    for key, name, lowest in (
-        ("percentageOfNodesToScore", "percentage_of_nodes_to_score", 0),
-        ("podInitialBackoffSeconds", "pod_initial_backoff_seconds", 1),
-        ("podMaxBackoffSeconds", "pod_max_backoff_seconds", 1),
+        found["kubeconfig"] = kubeconfig
+    for key, name in (
+        ("percentageOfNodesToScore", "percentage_of_nodes_to_score"),
+        ("podInitialBackoffSeconds", "pod_initial_backoff_seconds"),
+        ("podMaxBackoffSeconds", "pod_max_backoff_seconds"),
     ):
         if tree.get(key) is not None:
-            found[name] = _number(tree[key], f"{where}{key}", lowest)
-    if found.get("percentage_of_nodes_to_score", 0) > 100:
-        raise ConfigError(
-            f"{where}percentageOfNodesToScore: Invalid value: "
-            f"{found['percentage_of_nodes_to_score']}: not in valid range [0-100]"
-        )
-    first, most = found.get("pod_initial_backoff_seconds", 1), found.get("pod_max_backoff_seconds")
-    if most is not None and most < first:
-        raise ConfigError(
-            f"{where}podMaxBackoffSeconds: Invalid value: {most}: must be greater than or equal to "
-            "PodInitialBackoffSeconds"
-        )
+            found[name] = tree[key]
     return found
 
 
-def _profile(tree: Mapping[str, Any], where: str) -> Profile:
-    _known(tree, _PROFILE, f"{where}.")
+def _profile(tree: Mapping[str, Any], ignored_resources: Sequence[str]) -> Profile:
     plugins = tree.get("plugins") or {}
-    _known(plugins, {*POINTS, "multiPoint"}, f"{where}.plugins.")
-    points = {
-        point: _plugin_set(plugins[point], f"{where}.plugins.{point}")
-        for point in POINTS
-        if plugins.get(point)
-    }
-    multi_point = _merged(
-        _DEFAULT_MULTI_POINT,
-        _plugin_set(plugins.get("multiPoint") or {}, f"{where}.plugins.multiPoint"),
-    )
-    arguments: dict[str, Mapping[str, Any]] = {}
-    for i, item in enumerate(tree.get("pluginConfig") or ()):
-        name = item.get("name", "")
-        if name in arguments:
-            raise ConfigError(f"{where}.pluginConfig[{i}]: Duplicate value: {name!r}")
-        arguments[name] = item.get("args") or {}
-    percentage = tree.get("percentageOfNodesToScore")
+    points = {point: _plugin_set(plugins[point]) for point in POINTS if plugins.get(point)}
+    multi_point = _merged(_DEFAULT_MULTI_POINT, _plugin_set(plugins.get("multiPoint") or {}))
+    arguments = {e.get("name", ""): e.get("args") or {} for e in tree.get("pluginConfig") or ()}
+    if ignored_resources:
+        fit = {**arguments.get(_FIT, {}), "ignoredResources": list(ignored_resources)}
+        arguments[_FIT] = fit
     return Profile(
         tree.get("schedulerName") or DEFAULT_SCHEDULER,
         multi_point,
         points,
         arguments,
-        None if percentage is None else _number(percentage, f"{where}.percentageOfNodesToScore", 0),
+        tree.get("percentageOfNodesToScore"),
     )
 
 
-def _plugin_set(tree: Mapping[str, Any], where: str) -> PluginSet:
-    _known(tree, _PLUGIN_SET, f"{where}.")
-    enabled: list[tuple[str, int]] = []
-    for i, item in enumerate(tree.get("enabled") or ()):
-        name = item.get("name")
-        if not name:
-            raise ConfigError(f"{where}.enabled[{i}].name: Required value")
-        if any(name == other for other, _ in enabled):
-            raise ConfigError(f"{where}.enabled[{i}]: Duplicate value: {name!r}")
-        weight = _number(item.get("weight") or 0, f"{where}.enabled[{i}].weight", 0)
-        enabled.append((name, weight))
-    disabled = frozenset(item.get("name", "") for item in tree.get("disabled") or ())
-    return PluginSet(tuple(enabled), disabled)
+def _plugin_set(tree: Mapping[str, Any]) -> PluginSet:
+    enabled = tuple((p.get("name", ""), p.get("weight") or 0) for p in tree.get("enabled") or ())
+    return PluginSet(enabled, frozenset(p.get("name", "") for p in tree.get("disabled") or ()))
 
 
 def _merged(defaults: PluginSet, custom: PluginSet) -> PluginSet:
@@ -190,16 +181,6 @@ def _merged(defaults: PluginSet, custom: PluginSet) -> PluginSet:
             elif name not in custom.disabled:
                 kept.append((name, weight))
     return PluginSet((*kept, *((n, w) for n, w in custom.enabled if n in given)), custom.disabled)
-
-
-def _check_profiles(profiles: Sequence[Profile], where: str) -> None:
-    seen: set[str] = set()
-    for i, profile in enumerate(profiles):
-        if profile.scheduler_name in seen:
-            raise ConfigError(
-                f'{where}profiles[{i}].schedulerName: Duplicate value: "{profile.scheduler_name}"'
-            )
-        seen.add(profile.scheduler_name)
 
 
 def plugins_at(profile: Profile, point: str, serves: Mapping[str, bool]) -> list[str]:
@@ -216,7 +197,7 @@ def plugins_at(profile: Profile, point: str, serves: Mapping[str, bool]) -> list
         else [
             name
             for name, _ in profile.multi_point.enabled
-            if serves.get(name) and (name not in own.disabled or name in named)
+            if serves.get(name) and name not in own.disabled
         ]
     )
     overriding = [name for name in named if name in from_multi_point]
@@ -232,19 +213,3 @@ def weights_of(profile: Profile) -> dict[str, int]:
     found = dict(profile.multi_point.enabled)
     found.update(dict(profile.points.get("score", PluginSet()).enabled))
     return {name: weight or 1 for name, weight in found.items()}
-
-
-def _known(tree: Any, known: set[str], where: str) -> None:
-    if not isinstance(tree, Mapping):
-        raise ConfigError(f"{where.rstrip('.: ')}: expected a mapping")
-    unknown = sorted(set(tree) - known)
-    if unknown:
-        raise ConfigError(f'{where}unknown field "{unknown[0]}"')
-
-
-def _number(value: Any, where: str, lowest: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ConfigError(f"{where}: Invalid value: {value!r}: must be an integer")
-    if value < lowest:
-        raise ConfigError(f"{where}: Invalid value: {value}: must be at least {lowest}")
-    return value

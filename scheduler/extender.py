@@ -1,24 +1,21 @@
-"""Webhooks that filter, score or bind too (`extenders` in the configuration file).
+"""Webhooks that filter, score, preempt or bind too (`extenders` in the configuration file).
 
 The calls are part of the scheduling cycle, which is synchronous: one slow extender slows all
-decisions, as upstream's documentation says of its own.
+decisions, as upstream's documentation says of its own. On the wire fields have the names of
+upstream's Go structs (`NodeNames`), and are read whatever their case, as Go's decoder does.
 
 Source: pkg/scheduler/extender.go, k8s.io/kube-scheduler extender/v1/types.go.
 """
 
 import asyncio
-import http.client
 import logging
-import ssl
-import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from podpath.api import json_codec, scheme
-from podpath.component_base import durations
+from protos.k8s.core_v1_pb2 import Pod
+from scheduler.extender_config import ExtenderConfig
+from scheduler.extender_http import Answer, Caller
 from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.interface import MAX_NODE_SCORE
 from scheduler.framework.runtime import PluginError
@@ -37,61 +34,6 @@ log = logging.getLogger(__name__)
 
 NAME = "Extender"
 MAX_EXTENDER_PRIORITY = 10
-DEFAULT_TIMEOUT_S = 5.0
-_OK = 200
-
-
-class ExtenderConfigError(ValueError):
-    """An extender that cannot be used as configured."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExtenderConfig:
-    url_prefix: str
-    filter_verb: str = ""
-    prioritize_verb: str = ""
-    bind_verb: str = ""
-    weight: int = 1
-    timeout_s: float = DEFAULT_TIMEOUT_S
-    node_cache_capable: bool = False
-    ignorable: bool = False
-    managed_resources: tuple[str, ...] = ()
-    insecure: bool = False
-
-    @classmethod
-    def read(cls, tree: Mapping[str, Any]) -> "ExtenderConfig":
-        """From the configuration file. Raises: ExtenderConfigError."""
-        if tree.get("preemptVerb"):
-            raise ExtenderConfigError("preemptVerb is not supported")
-        if not tree.get("urlPrefix"):
-            raise ExtenderConfigError("urlPrefix: Required value")
-        weight = tree.get("weight", 1)
-        if tree.get("prioritizeVerb") and weight <= 0:
-            raise ExtenderConfigError(
-                f"weight: Invalid value: {weight}: must have a positive weight applied to it"
-            )
-        tls = tree.get("tlsConfig") or {}
-        return cls(
-            str(tree["urlPrefix"]).rstrip("/"),
-            tree.get("filterVerb", ""),
-            tree.get("prioritizeVerb", ""),
-            tree.get("bindVerb", ""),
-            weight,
-            _timeout(tree.get("httpTimeout")),
-            bool(tree.get("nodeCacheCapable", False)),
-            bool(tree.get("ignorable", False)),
-            tuple(item.get("name", "") for item in tree.get("managedResources") or ()),
-            bool(tls.get("insecure", False)),
-        )
-
-
-def _timeout(text: Any) -> float:
-    if text is None:
-        return DEFAULT_TIMEOUT_S
-    try:
-        return durations.seconds(str(text))
-    except ValueError as error:
-        raise ExtenderConfigError(f"httpTimeout: {error}") from error
 
 
 class HttpExtender:
@@ -99,7 +41,30 @@ class HttpExtender:
 
     def __init__(self, config: ExtenderConfig) -> None:
         self.config = config
-        self._connection: http.client.HTTPConnection | None = None
+        self._caller = Caller(config)
+
+    def close(self) -> None:
+        self._caller.close()
+
+    @property
+    def name(self) -> str:
+        return self.config.url_prefix
+
+    @property
+    def is_ignorable(self) -> bool:
+        return self.config.ignorable
+
+    @property
+    def filters(self) -> bool:
+        return bool(self.config.filter_verb)
+
+    @property
+    def scores(self) -> bool:
+        return bool(self.config.prioritize_verb)
+
+    @property
+    def preempts(self) -> bool:
+        return bool(self.config.preempt_verb)
 
     @property
     def binds(self) -> bool:
@@ -122,95 +87,99 @@ class HttpExtender:
         """(nodes that pass, why others do not). Raises: PluginError."""
         if not self.config.filter_verb:
             return nodes, {}
-        answer = self._call(self.config.filter_verb, self._arguments(pod, nodes))
-        if answer is None:
-            return nodes, {}
-        if answer.get("error"):
-            if self.config.ignorable:
-                return nodes, {}
-            raise PluginError(str(answer["error"]))
-        if self.config.node_cache_capable and answer.get("nodenames") is not None:
-            passed = set(answer["nodenames"])
+        answer = Answer(self._caller.call(self.config.filter_verb, self._arguments(pod, nodes)))
+        if answer["Error"]:
+            raise PluginError(str(answer["Error"]))
+        if self.config.node_cache_capable and answer["NodeNames"] is not None:
+            passed = self._known(nodes, answer["NodeNames"])
         else:
-            items = (answer.get("nodes") or {}).get("items") or ()
-            passed = {item["metadata"]["name"] for item in items}
-        failed = {
+            items = Answer(answer["Nodes"])["items"] or ()
+            passed = self._known(nodes, [item["metadata"]["name"] for item in items])
+        failures = {
             name: unschedulable(NAME, str(reason))
-            for name, reason in (answer.get("failedNodes") or {}).items()
+            for name, reason in (answer["FailedNodes"] or {}).items()
         }
-        for name, reason in (answer.get("failedAndUnresolvableNodes") or {}).items():
-            failed[name] = unresolvable(NAME, str(reason))
-        return [node for node in nodes if node.name in passed], failed
+        for name, reason in (answer["FailedAndUnresolvableNodes"] or {}).items():
+            failures[name] = unresolvable(NAME, str(reason))
+        return passed, failures
+
+    def _known(self, nodes: Sequence[NodeInfo], names: Sequence[str]) -> list[NodeInfo]:
+        by_name = {node.name: node for node in nodes}
+        unknown = next((name for name in names if name not in by_name), None)
+        if unknown is not None:
+            raise PluginError(
+                f'extender "{self.config.url_prefix}" claims a filtered node "{unknown}" which is '
+                "not found in the input node list"
+            )
+        return [by_name[name] for name in names]
 
     def prioritize(self, pod: PodInfo, nodes: Sequence[NodeInfo]) -> Mapping[str, int]:
         """What to add to each node's total; nothing when the extender fails."""
         if not self.config.prioritize_verb:
             return {}
         try:
-            answer = self._call(self.config.prioritize_verb, self._arguments(pod, nodes))
+            answer = self._caller.call(self.config.prioritize_verb, self._arguments(pod, nodes))
         except PluginError as error:
             log.warning("extender gave no scores", extra={"error": str(error)})
             return {}
         factor = self.config.weight * (MAX_NODE_SCORE // MAX_EXTENDER_PRIORITY)
-        return {item["host"]: item["score"] * factor for item in answer or ()}
+        scores = [Answer(item) for item in answer or ()]
+        return {score["Host"]: (score["Score"] or 0) * factor for score in scores}
+
+    def preempt(
+        self, pod: PodInfo, victims: Mapping[str, tuple[Sequence[PodInfo], int]]
+    ) -> dict[str, tuple[list[str], int]]:
+        """Which of the nodes may be preempted on, and which Pods (uids) then have to go.
+
+        `victims`: by node, those who would, and how many disruption budgets that breaks. The
+        extender may strike nodes and change victims. Raises: PluginError.
+        """
+        whole = not self.config.node_cache_capable
+        by_node = {
+            name: {
+                "Pods": [_pod(v.pod) if whole else {"UID": v.uid} for v in pods],
+                "NumPDBViolations": violations,
+            }
+            for name, (pods, violations) in victims.items()
+        }
+        arguments = {
+            "Pod": _pod(pod.pod),
+            "NodeNameToVictims": by_node if whole else None,
+            "NodeNameToMetaVictims": None if whole else by_node,
+        }
+        answer = Answer(self._caller.call(self.config.preempt_verb, arguments))
+        found: dict[str, tuple[list[str], int]] = {}
+        for name, told in (answer["NodeNameToMetaVictims"] or {}).items():
+            left = Answer(told)
+            uids = [Answer(victim)["UID"] or "" for victim in left["Pods"] or ()]
+            found[name] = (uids, left["NumPDBViolations"] or 0)
+        return found
 
     def bind(self, pod: PodInfo, node_name: str) -> None:
         """Raises: PluginError."""
         namespace, name = pod.key
-        answer = self._call(
-            self.config.bind_verb,
-            {"podName": name, "podNamespace": namespace, "podUID": pod.uid, "node": node_name},
-        )
-        if answer and answer.get("error"):
-            raise PluginError(str(answer["error"]))
+        arguments = {"PodName": name, "PodNamespace": namespace, "PodUID": pod.uid}
+        caller = Caller(self.config)  # bindings run beside one another, and beside decisions
+        try:
+            answer = Answer(caller.call(self.config.bind_verb, {**arguments, "Node": node_name}))
+        finally:
+            caller.close()
+        if answer["Error"]:
+            raise PluginError(str(answer["Error"]))
 
     def _arguments(self, pod: PodInfo, nodes: Sequence[NodeInfo]) -> dict[str, Any]:
-        tree: dict[str, Any] = {"pod": json_codec.to_json_object(scheme.PODS, pod.pod)}
+        names: list[str] | None = None
+        whole: dict[str, Any] | None = None
         if self.config.node_cache_capable:
-            tree["nodenames"] = [node.name for node in nodes]
+            names = [node.name for node in nodes]
         else:
             items = [json_codec.to_json(node.node) for node in nodes if node.node is not None]
-            tree["nodes"] = {"metadata": {}, "items": items}
-        return tree
+            whole = {"metadata": {}, "items": items}
+        return {"Pod": _pod(pod.pod), "Nodes": whole, "NodeNames": names}
 
-    def _call(self, verb: str, tree: Any) -> Any:
-        """The decoded answer; None from an ignorable extender that failed."""
-        url = urllib.parse.urlsplit(f"{self.config.url_prefix}/{verb}")
-        try:
-            connection = self._connect(url)
-            connection.request(
-                "POST", url.path, orjson.dumps(tree), {"Content-Type": "application/json"}
-            )
-            response = connection.getresponse()
-            body = response.read()
-            if response.status != _OK:
-                raise PluginError(
-                    f"failed {verb} with extender at URL {self.config.url_prefix}, "
-                    f"code {response.status}"
-                )
-            return orjson.loads(body) if body else None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self._connection = None
-            if self.config.ignorable:
-                log.warning("ignorable extender failed", extra={"error": str(error)})
-                return None
-            raise PluginError(f"extender {self.config.url_prefix}: {error}") from error
 
-    def _connect(self, url: urllib.parse.SplitResult) -> http.client.HTTPConnection:
-        if self._connection is None:
-            if url.scheme == "https":
-                context = ssl.create_default_context()
-                if self.config.insecure:
-                    context.check_hostname = False
-                    context.verify_mode = ssl.CERT_NONE
-                self._connection = http.client.HTTPSConnection(
-                    url.netloc, timeout=self.config.timeout_s, context=context
-                )
-            else:
-                self._connection = http.client.HTTPConnection(
-                    url.netloc, timeout=self.config.timeout_s
-                )
-        return self._connection
+def _pod(pod: Pod) -> dict[str, Any]:
+    return json_codec.to_json_object(scheme.PODS, pod)
 
 
 class ExtenderBinder:
@@ -227,5 +196,5 @@ class ExtenderBinder:
         try:
             await asyncio.to_thread(self._extender.bind, pod, node_name)
         except PluginError as error:
-            return failed(NAME, str(error))
+            return SKIP if self._extender.config.ignorable else failed(NAME, str(error))
         return SUCCESS

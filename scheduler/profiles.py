@@ -29,9 +29,12 @@ def build(
         profile.scheduler_name: _framework(profile, handle, known, extenders)
         for profile in configuration.profiles
     }
-    sorters = {framework.queue_sort.name for framework in found.values()}
-    if len(sorters) > 1:
-        raise ConfigError(f"different queue sort plugins: {', '.join(sorted(sorters))}")
+    first = next(iter(found.values())).queue_sort.name
+    for name, framework in found.items():
+        own = framework.queue_sort.name
+        if own != first:
+            why = f'different queue sort plugins for profile "{name}": "{own}", first: "{first}"'
+            raise ConfigError(f"initializing profiles: {why}")
     return found
 
 
@@ -47,32 +50,35 @@ def _framework(
     known: Mapping[str, Factory],
     extenders: Sequence[HttpExtender],
 ) -> Framework:
-    where = f'profile "{profile.scheduler_name}"'
-    handle = replace(shared)
+    where = f"initializing profiles: creating profile for scheduler name {profile.scheduler_name}"
+    handle = replace(shared, extenders=extenders)
     plugins: dict[str, Any] = {}
-    for name in profile.names():
+    for name, point in profile.mentions().items():
         factory = known.get(name)
         if factory is None:
-            raise ConfigError(f'{where}: plugin "{name}" does not exist')
+            raise ConfigError(f'{where}: {POINTS[point].__name__} "{name}" does not exist')
         try:
             plugins[name] = factory(handle, profile.plugin_args.get(name, {}))
         except ArgsError as error:
             raise ConfigError(f'{where}: initializing plugin "{name}": {error}') from error
-    for name in profile.plugin_args:
-        if name not in known:
-            raise ConfigError(f'{where}: pluginConfig: plugin "{name}" does not exist')
     by_point: dict[str, list[Any]] = {}
     for point, protocol in POINTS.items():
         serves = {name: isinstance(plugin, protocol) for name, plugin in plugins.items()}
         names = plugins_at(profile, point, serves)
-        wrong = next((name for name in names if not serves[name]), None)
-        if wrong is not None:
-            raise ConfigError(f'{where}: plugin "{wrong}" does not extend {point} plugin')
+        kind = protocol.__name__
+        for i, name in enumerate(names):
+            if not serves[name]:
+                raise ConfigError(f'{where}: plugin "{name}" does not extend {kind} plugin')
+            if name in names[:i]:
+                raise ConfigError(f'{where}: plugin "{name}" already registered as "{kind}"')
         by_point[point] = [plugins[name] for name in names]
-    if len(by_point["queueSort"]) != 1:
-        raise ConfigError(f"{where}: exactly one queue sort plugin required")
+    of_profile = f'for profile with scheduler name "{profile.scheduler_name}"'
+    sorters = len(by_point["queueSort"])
+    if sorters != 1:
+        why = f"only one queue sort plugin required {of_profile}, but got {sorters}"
+        raise ConfigError(f"{where}: {why}")
     if not by_point["bind"]:
-        raise ConfigError(f"{where}: at least one bind plugin is needed")
+        raise ConfigError(f"{where}: at least one bind plugin is needed {of_profile}")
     binding = [ExtenderBinder(extender) for extender in extenders if extender.binds]
     by_point["bind"] = [*binding, *by_point["bind"]]
     framework = Framework(

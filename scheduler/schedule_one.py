@@ -6,22 +6,27 @@
 Source: pkg/scheduler/schedule_one.go.
 """
 
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from scheduler.framework.cycle_state import CycleState
-from scheduler.framework.interface import PostFilterResult
-from scheduler.framework.runtime import Framework, NodeScore
+from scheduler.framework.interface import Extender, PostFilterResult
+from scheduler.framework.runtime import Framework, NodeScore, PluginError
 from scheduler.framework.status import Code, FitError, Status, unresolvable
 from scheduler.node_info import NodeInfo
 from scheduler.pod_info import PodInfo
+
+log = logging.getLogger(__name__)
 
 MIN_FEASIBLE_NODES = 100
 _BASE_PERCENTAGE = 50
 _NODES_PER_PERCENT = 125
 _MIN_PERCENTAGE = 5
+_DROPPED = unresolvable("Extender")
+"""An extender left a node out and does not say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +57,15 @@ class Decision:
     explain: Callable[[], Explanation] | None = None
 
 
-class Extender(Protocol):
-    """A webhook that filters and scores too; synchronous here, see extender.py."""
+def feasible_nodes_wanted(
+    node_count: int, percentage: int = 0, *, any_will_do: bool = False
+) -> int:
+    """After how many feasible nodes the search may stop; `percentage` 0 means adaptive.
 
-    def is_interested(self, pod: PodInfo) -> bool: ...
-
-    def filter(
-        self, pod: PodInfo, nodes: Sequence[NodeInfo]
-    ) -> tuple[Sequence[NodeInfo], Mapping[str, Status]]: ...
-
-    def prioritize(self, pod: PodInfo, nodes: Sequence[NodeInfo]) -> Mapping[str, int]: ...
-
-
-def feasible_nodes_wanted(node_count: int, percentage: int = 0) -> int:
-    """After how many feasible nodes the search may stop; `percentage` 0 means adaptive."""
+    `any_will_do`: nobody filters or scores those that are found.
+    """
+    if any_will_do:
+        return 1
     if node_count < MIN_FEASIBLE_NODES:
         return node_count
     if percentage == 0:
@@ -128,6 +128,11 @@ class SchedulingAlgorithm:
         explain = lambda: Explanation(by_node, scores, among)  # noqa: E731
         return Decision(chosen, evaluated, len(feasible), state, best, explain=explain)
 
+    def wanted(self, framework: Framework, node_count: int) -> int:
+        asked = any(extender.filters or extender.scores for extender in self.extenders)
+        any_will_do = not asked and not framework.score_plugins
+        return feasible_nodes_wanted(node_count, self.percentage, any_will_do=any_will_do)
+
     def _nominated(
         self, framework: Framework, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]
     ) -> list[NodeInfo]:
@@ -151,7 +156,7 @@ class SchedulingAlgorithm:
         total = len(nodes)
         if state.only_nodes is not None:
             nodes = [node for node in nodes if node.name in state.only_nodes]
-        wanted = feasible_nodes_wanted(len(nodes), self.percentage)
+        wanted = self.wanted(framework, len(nodes))
         feasible: list[NodeInfo] = []
         count = len(nodes)
         for offset in range(count):
@@ -170,10 +175,19 @@ class SchedulingAlgorithm:
         self, pod: PodInfo, feasible: list[NodeInfo], by_node: dict[str, Status]
     ) -> list[NodeInfo]:
         for extender in self.extenders:
-            if feasible and extender.is_interested(pod):
-                passed, failed = extender.filter(pod, feasible)
-                feasible = list(passed)
-                by_node.update(failed)
+            if not feasible or not extender.is_interested(pod):
+                continue
+            try:
+                passed, failures = extender.filter(pod, feasible)
+            except PluginError as error:
+                if not extender.is_ignorable:
+                    raise
+                log.info("ignorable extender failed", extra={"error": str(error)})
+                continue
+            kept = {node.name for node in passed}
+            dropped = [node.name for node in feasible if node.name not in kept]
+            by_node.update((name, failures.get(name, _DROPPED)) for name in dropped)
+            feasible = list(passed)
         return feasible
 
     def _extended(

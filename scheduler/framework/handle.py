@@ -11,7 +11,7 @@ from typing import Protocol
 from podpath.client.interface import Client
 from podpath.component_base.clock import Clock
 from scheduler.framework.cycle_state import CycleState
-from scheduler.framework.interface import FilterPlugin
+from scheduler.framework.interface import Extender, FilterPlugin
 from scheduler.framework.status import Status
 from scheduler.framework.waiting_pods import WaitingPods
 from scheduler.listers import Listers
@@ -78,4 +78,5 @@ class Handle:
     nominator: Nominator = field(default_factory=Nominator)
     waiting: WaitingPods = field(default_factory=WaitingPods)
     client: Client | None = None
+    extenders: Sequence[Extender] = ()
     filters: Filters | None = None

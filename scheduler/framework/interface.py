@@ -134,3 +134,41 @@ class BindPlugin(Plugin, Protocol):
 class PostBindPlugin(Plugin, Protocol):
     def post_bind(self, state: CycleState, pod: PodInfo, node_name: str) -> None:
         """The Pod is bound: clean up, or tell somebody."""
+
+
+class Extender(Protocol):
+    """A webhook beside the plugins: filters, scores, preempts. Synchronous, see extender.py.
+
+    Every question raises PluginError; where `is_ignorable` it then counts as not asked.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_ignorable(self) -> bool: ...
+
+    @property
+    def filters(self) -> bool: ...
+
+    @property
+    def scores(self) -> bool: ...
+
+    @property
+    def preempts(self) -> bool: ...
+
+    def is_interested(self, pod: PodInfo) -> bool: ...
+
+    def filter(
+        self, pod: PodInfo, nodes: Sequence[NodeInfo]
+    ) -> tuple[Sequence[NodeInfo], Mapping[str, Status]]:
+        """(nodes that pass, why others do not)."""
+
+    def prioritize(self, pod: PodInfo, nodes: Sequence[NodeInfo]) -> Mapping[str, int]:
+        """What to add to each node's total; nothing when the extender fails."""
+
+    def preempt(
+        self, pod: PodInfo, victims: Mapping[str, tuple[Sequence[PodInfo], int]]
+    ) -> dict[str, tuple[list[str], int]]:
+        """Which of the nodes may be preempted on, which Pods (uids) then have to go, and how many
+        disruption budgets that breaks."""

@@ -1,24 +1,22 @@
 """Makes room for a Pod that fits nowhere by evicting Pods of lower priority from one node.
 
 1. Is the Pod allowed to? 2. On which nodes could evictions help? 3. For enough of them: which Pods
-would have to go? 4. The node where that hurts least.
+would have to go? 4. Webhooks may object. 5. The node where that hurts least.
 
 Source: pkg/scheduler/framework/plugins/defaultpreemption/default_preemption.go,
 pkg/scheduler/framework/preemption/preemption.go.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
-from podpath.api import scheme, selectors
-from podpath.api.label_lexer import SelectorError
+from podpath.api import scheme
 from protos.k8s.core_v1_pb2 import Pod
 from protos.k8s.policy_v1_pb2 import PodDisruptionBudget
 from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.events import Registration
 from scheduler.framework.handle import Handle
 from scheduler.framework.interface import PostFilterResult
+from scheduler.framework.runtime import PluginError
 from scheduler.framework.status import (
     SUCCESS,
     Code,
@@ -27,6 +25,13 @@ from scheduler.framework.status import (
     unresolvable,
 )
 from scheduler.node_info import NodeInfo
+from scheduler.plugins.preemption_candidates import (
+    Candidate,
+    ask_extenders,
+    best_of,
+    importance,
+    split_by_budgets,
+)
 from scheduler.pod_info import PodInfo
 
 NAME = "DefaultPreemption"
@@ -44,18 +49,6 @@ _LOCAL_FILTERS = frozenset(
 )
 """With only these at work, who has to go from a node follows from that node alone."""
 MEMO_MAX = 50_000
-
-_HIGHEST_NEGATIVE = 2**31
-"""Added to each priority, so that more victims are always worse than fewer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A node that would fit once `victims` (most important first) are gone."""
-
-    node_name: str
-    victims: tuple[PodInfo, ...]
-    violations: int
 
 
 class DefaultPreemption:
@@ -103,7 +96,14 @@ class DefaultPreemption:
             error = FitError(len(nodes), statuses, absent=_NOT_HELPFUL)
             return PostFilterResult("", f"preemption: {error}")
         # 4.
-        best = best_of(candidates, self._handle.clock.now().timestamp())[0]
+        try:
+            left = ask_extenders(candidates, pod, self._handle.extenders, self._handle.cluster)
+        except PluginError as error:
+            return PostFilterResult(None, f"preemption: {error}")
+        if not left:
+            return PostFilterResult(None, "preemption: no candidate node for preemption")
+        # 5.
+        best = best_of(left, self._handle.clock.now().timestamp())[0]
         return PostFilterResult(best.node_name, "", best.victims)
 
     def best_candidates(
@@ -276,83 +276,10 @@ class SameForAll(Mapping[str, Status]):
         return dict.fromkeys(self._status.reasons, len(self._nodes))
 
 
-def importance(pod: PodInfo, now: float) -> tuple[int, float]:
-    """Sorts the most important first: by priority, then who has run longer."""
-    return (-pod.priority, start_time(pod, now))
-
-
-def start_time(pod: PodInfo, now: float) -> float:
-    """Unix time; `now` for one that has not started."""
-    status = pod.pod.status
-    if not status.HasField("startTime"):
-        return now
-    return status.startTime.seconds + status.startTime.nanos / 1e9
-
-
 def _is_preempted(pod: Pod) -> bool:
     if not pod.metadata.HasField("deletionTimestamp"):
         return False
     return any(
         c.type == "DisruptionTarget" and c.status == "True" and c.reason == "PreemptionByScheduler"
         for c in pod.status.conditions
-    )
-
-
-def split_by_budgets(
-    pods: Sequence[PodInfo], budgets: Sequence[PodDisruptionBudget]
-) -> tuple[list[PodInfo], list[PodInfo]]:
-    """(those whose eviction breaks a PodDisruptionBudget, the others), in the given order."""
-    allowed = [budget.status.disruptionsAllowed for budget in budgets]
-    parsed = [_selector(budget) for budget in budgets]
-    violating: list[PodInfo] = []
-    fine: list[PodInfo] = []
-    for pod in pods:
-        violated = False
-        for i, budget in enumerate(budgets):
-            selector = parsed[i]
-            if not pod.labels or budget.metadata.namespace != pod.key[0] or selector is None:
-                continue
-            if selector.everything or not selector.matches(pod.labels):
-                continue
-            if pod.key[1] in budget.status.disruptedPods:
-                continue
-            allowed[i] -= 1
-            violated = violated or allowed[i] < 0
-        (violating if violated else fine).append(pod)
-    return violating, fine
-
-
-def _selector(budget: PodDisruptionBudget) -> selectors.LabelSelector | None:
-    try:
-        return selectors.from_message(
-            budget.spec.selector if budget.spec.HasField("selector") else None
-        )
-    except SelectorError:
-        return None
-
-
-def best_of(candidates: Sequence[Candidate], now: float) -> list[Candidate]:
-    """The least harm: fewest broken budgets, lowest top priority, lowest sum of priorities, fewest
-    victims, and of the most important victims those that started last."""
-    measures: tuple[Callable[[Candidate], float], ...] = (
-        lambda c: c.violations,
-        lambda c: c.victims[0].priority if c.victims else -math.inf,
-        lambda c: sum(victim.priority + _HIGHEST_NEGATIVE for victim in c.victims),
-        lambda c: len(c.victims),
-        lambda c: -_earliest_start(c, now),
-    )
-    best = list(candidates)
-    for measure in measures:
-        least = min(measure(candidate) for candidate in best)
-        best = [candidate for candidate in best if measure(candidate) == least]
-        if len(best) == 1:
-            break
-    return best
-
-
-def _earliest_start(candidate: Candidate, now: float) -> float:
-    """Of the victims with the highest priority."""
-    top = candidate.victims[0].priority if candidate.victims else 0
-    return min(
-        (start_time(v, now) for v in candidate.victims if v.priority == top), default=-math.inf
     )

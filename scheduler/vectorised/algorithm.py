@@ -39,7 +39,6 @@ from scheduler.schedule_one import (
     Decision,
     Explanation,
     SchedulingAlgorithm,
-    feasible_nodes_wanted,
     rejected,
 )
 from scheduler.vectorised.affinity import AffinityOfClass, needs_namespaces
@@ -217,7 +216,7 @@ class VectorisedAlgorithm:
             return self._rejected(framework, pod, kind, codes)
         # The search begins where the last one stopped, and stops when it has found enough.
         start = reference.next_start
-        wanted = feasible_nodes_wanted(count, reference.percentage)
+        wanted = reference.wanted(framework, count)
         first = int(np.searchsorted(feasible, start))
         rows = feasible[first : first + wanted]
         if len(rows) < wanted and first:
