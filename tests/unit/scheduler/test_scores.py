@@ -5,7 +5,6 @@ import pytest
 from scheduler.framework.cycle_state import CycleState
 from scheduler.node_info import NodeInfo, PodInfo
 from scheduler.plugins import args
-from scheduler.plugins.args import ArgsError
 from scheduler.plugins.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
 from scheduler.plugins.node_resources_fit import NodeResourcesFit
 from scheduler.plugins.resource_scores import requested_to_capacity_ratio
@@ -177,21 +176,3 @@ def test_node_ports(wanted, taken, fits):
         assert "node(s) didn't have free ports for the requested pod ports" in str(
             decision.fit_error
         )
-
-
-@pytest.mark.parametrize(
-    ("parse", "tree", "message"),
-    [
-        (args.fit, {"scoringStrategy": {"type": "Worst"}}, "scoringStrategy.type"),
-        (args.fit, {"scoringStrategy": {"resources": [{"name": "cpu", "weight": 0}]}}, "weight"),
-        (args.fit, {"scoringStrategy": {"type": "RequestedToCapacityRatio"}}, "shape: Required"),
-        (args.fit, {"unheardOf": 1}, "unknown field 'unheardOf'"),
-        (args.inter_pod_affinity, {"hardPodAffinityWeight": 101}, r"not in the range \[0-100\]"),
-        (args.default_preemption, {"minCandidateNodesPercentage": -1}, "minCandidateNodesP"),
-        (args.pod_topology_spread, {"defaultingType": "Some"}, "defaultingType"),
-        (args.volume_binding, {"bindTimeoutSeconds": "x"}, "must be an integer"),
-    ],
-)
-def test_bad_arguments_are_refused_by_name(parse, tree, message):
-    with pytest.raises(ArgsError, match=message):
-        parse(tree)
