@@ -14,6 +14,8 @@ from scheduler.framework.events import Action, Registration
 from scheduler.framework.handle import Handle
 from scheduler.framework.status import SKIP, SUCCESS, Status, failed, unresolvable, unschedulable
 from scheduler.node_info import NodeInfo
+from scheduler.plugins import csi_migration
+from scheduler.plugins.csi_migration import TranslationError
 from scheduler.plugins.volume_claims import (
     claim_uses,
     is_owned_by,
@@ -30,7 +32,7 @@ Volumes = dict[str, str]  # a volume's unique name -> its driver
 
 
 class NodeVolumeLimits:
-    """Counts CSI volumes; in-tree volumes are not translated to their CSI drivers."""
+    """Counts volumes by the CSI driver that attaches them, also those of in-tree plugins."""
 
     name = NAME
 
@@ -50,10 +52,10 @@ class NodeVolumeLimits:
         )
 
     def pre_filter(self, _state: CycleState, pod: PodInfo, _nodes: Sequence[NodeInfo]) -> Status:
-        return SUCCESS if claim_uses(pod.pod) else SKIP
+        return SUCCESS if _has_counted_volumes(pod.pod) else SKIP
 
     def filter(self, _state: CycleState, pod: PodInfo, node: NodeInfo) -> Status:
-        fresh: Volumes = {}
+        csi_node = self._handle.listers.get(scheme.CSINODES, "", node.name)
         for use in claim_uses(pod.pod):
             claim = self._handle.listers.get(scheme.PERSISTENTVOLUMECLAIMS, use.namespace, use.name)
             if claim is None:
@@ -64,69 +66,85 @@ class NodeVolumeLimits:
                 )
             if use.ephemeral and not is_owned_by(claim, pod.pod):
                 return failed(NAME, not_owned(claim, pod.pod))
-            self._count(claim, fresh)
-        limits = self._limits(node.name)
-        if not fresh or not limits:
-            return SUCCESS
-        attached = self._attached(node)
-        taken = Counter(attached.values())
+        try:
+            fresh = self._volumes(pod.pod, csi_node)
+            limits = _limits(csi_node)
+            if not fresh or not limits:
+                return SUCCESS
+            attached: Volumes = {}
+            for other in node.pods.values():
+                attached.update(self._volumes(other.pod, csi_node))
+        except TranslationError as error:
+            return failed(NAME, f"converting volume from inline to csi: {error}")
+        taken = Counter({**self._attachments(node.name), **attached}.values())
         wanted = Counter(driver for name, driver in fresh.items() if name not in attached)
         for driver, count in wanted.items():
             if driver in limits and taken[driver] + count > limits[driver]:
                 return _REJECTED
         return SUCCESS
 
-    def _limits(self, node_name: str) -> dict[str, int]:
-        csi_node: CSINode | None = self._handle.listers.get(scheme.CSINODES, "", node_name)
-        if csi_node is None:
-            return {}
-        return {
-            driver.name: driver.allocatable.count
-            for driver in csi_node.spec.drivers
-            if driver.HasField("allocatable") and driver.allocatable.HasField("count")
-        }
-
-    def _attached(self, node: NodeInfo) -> Volumes:
-        """By the node's Pods, and by VolumeAttachments whose Pods are gone."""
+    def _volumes(self, pod: Pod, csi_node: CSINode | None) -> Volumes:
+        """A Pod's own. A claim that is not there counts nothing. Raises: TranslationError."""
         found: Volumes = {}
-        for other in node.pods.values():
-            for claim in self._claims(other.pod):
-                self._count(claim, found)
+        for use in claim_uses(pod):
+            claim = self._handle.listers.get(scheme.PERSISTENTVOLUMECLAIMS, use.namespace, use.name)
+            if claim is not None:
+                _add(found, self._of_claim(claim, csi_node))
+        for volume in pod.spec.volumes:
+            _add(found, csi_migration.inline_volume(volume, csi_node))
+        return found
+
+    def _of_claim(
+        self, claim: PersistentVolumeClaim, csi_node: CSINode | None
+    ) -> tuple[str, str] | None:
+        listers = self._handle.listers
+        name = claim.spec.volumeName
+        volume = listers.get(scheme.PERSISTENTVOLUMES, "", name) if name else None
+        if volume is not None:
+            return csi_migration.persistent_volume(volume, csi_node)
+        # Not provisioned yet: the class tells which driver will.
+        its_class = storage_class(claim, listers)
+        if its_class is None:
+            return None
+        meta = claim.metadata
+        handle = f"\0{meta.namespace}/{meta.name}"
+        return csi_migration.driver_of(its_class.provisioner, csi_node), handle
+
+    def _attachments(self, node_name: str) -> Volumes:
+        """VolumeAttachments, whose Pods may be gone."""
+        found: Volumes = {}
         for attachment in self._handle.listers.list(scheme.VOLUMEATTACHMENTS):
             spec = attachment.spec
-            if spec.nodeName != node.name or not spec.attacher:
+            if spec.nodeName != node_name or not spec.attacher:
                 continue
             volume = self._handle.listers.get(
                 scheme.PERSISTENTVOLUMES, "", spec.source.persistentVolumeName
             )
             if volume is not None and volume.spec.persistentVolumeSource.HasField("csi"):
                 handle = volume.spec.persistentVolumeSource.csi.volumeHandle
-                found.setdefault(f"{spec.attacher}/{handle}", spec.attacher)
+                found[f"{spec.attacher}/{handle}"] = spec.attacher
         return found
 
-    def _claims(self, pod: Pod) -> list[PersistentVolumeClaim]:
-        found = (
-            self._handle.listers.get(scheme.PERSISTENTVOLUMECLAIMS, use.namespace, use.name)
-            for use in claim_uses(pod)
-        )
-        return [claim for claim in found if claim is not None]
 
-    def _count(self, claim: PersistentVolumeClaim, found: Volumes) -> None:
-        listers = self._handle.listers
-        name = claim.spec.volumeName
-        volume = listers.get(scheme.PERSISTENTVOLUMES, "", name) if name else None
-        if volume is None:
-            # Not provisioned yet: the class tells which driver will.
-            its_class = storage_class(claim, listers)
-            if its_class is not None and its_class.provisioner:
-                meta = claim.metadata
-                driver = its_class.provisioner
-                found[f"{driver}/\0{meta.namespace}/{meta.name}"] = driver
-        elif volume.spec.persistentVolumeSource.HasField("csi"):
-            source = volume.spec.persistentVolumeSource.csi
-            if source.driver and source.volumeHandle:
-                found[f"{source.driver}/{source.volumeHandle}"] = source.driver
+def _add(found: Volumes, volume: tuple[str, str] | None) -> None:
+    if volume is not None and all(volume):
+        driver, handle = volume
+        found[f"{driver}/{handle}"] = driver
+
+
+def _limits(csi_node: CSINode | None) -> dict[str, int]:
+    if csi_node is None:
+        return {}
+    return {
+        driver.name: driver.allocatable.count
+        for driver in csi_node.spec.drivers
+        if driver.HasField("allocatable") and driver.allocatable.HasField("count")
+    }
+
+
+def _has_counted_volumes(pod: Pod) -> bool:
+    return bool(claim_uses(pod)) or any(map(csi_migration.is_inline, pod.spec.volumes))
 
 
 def _frees_a_volume(_pod: PodInfo, old: PodInfo, _new: None) -> bool:
-    return bool(old.pod.spec.nodeName) and bool(claim_uses(old.pod))
+    return bool(old.pod.spec.nodeName) and _has_counted_volumes(old.pod)

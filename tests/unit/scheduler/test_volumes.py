@@ -254,6 +254,7 @@ async def test_a_waiting_claim_is_bound_before_its_pod():
     second = cluster.decide(with_claim("second", "c"))
     assert second.node_name == "a"  # the same claim may still have its volume
 
+    cluster.cache.assume(info, "a")
     binding = asyncio.ensure_future(plugin.pre_bind(decision.state, info, "a"))
     for _ in range(10):
         await asyncio.sleep(0)
