@@ -44,7 +44,14 @@ class FailureHandler:
             return  # deleted, or bound by somebody else, while it was being decided
         self._nominate(queued, nominated)
         pod = queued.info.pod
-        self._recorder.event(scheme.PODS, pod, WARNING, "FailedScheduling", shortened(message))
+        self._recorder.event(
+            scheme.PODS,
+            pod,
+            WARNING,
+            "FailedScheduling",
+            shortened(message),
+            component=pod.spec.schedulerName,
+        )
         self._status.submit(Condition(queued.info, reason, message, nominated))
 
     def _nominate(self, queued: QueuedPod, node_name: str | None) -> None:

@@ -6,6 +6,7 @@ Source: pkg/scheduler/schedule_one.go (handleSchedulingFailure, updatePod).
 import asyncio
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from podpath.api import scheme
 from podpath.api.errors import ApiError
 from podpath.client.interface import Writer
 from podpath.component_base.clock import Clock
+from protos.k8s.core_v1_pb2 import PodCondition
 from scheduler.pod_info import PodInfo
 
 log = logging.getLogger(__name__)
@@ -32,17 +34,21 @@ class Condition:
     nominated: str | None = None
 
     @property
+    def present(self) -> PodCondition | None:
+        """The condition that the Pod has, when that says False too."""
+        conditions = self.info.pod.status.conditions
+        found = (c for c in conditions if c.type == "PodScheduled" and c.status == "False")
+        return next(found, None)
+
+    @property
     def is_known(self) -> bool:
         """The Pod's status says all of it already."""
-        status = self.info.pod.status
+        status, present = self.info.pod.status, self.present
         if self.nominated is not None and self.nominated != status.nominatedNodeName:
             return False
-        return any(
-            c.type == "PodScheduled"
-            and c.status == "False"
-            and c.reason == self.reason
-            and c.message == self.message
-            for c in status.conditions
+        return present is not None and (present.reason, present.message) == (
+            self.reason,
+            self.message,
         )
 
 
@@ -59,6 +65,10 @@ class StatusWriter:
         if condition.is_known:
             self._waiting.pop(condition.info.uid, None)
             return
+        present = condition.present
+        since = self._clock.now()
+        if present is not None:  # another reason is no transition
+            since = datetime.fromtimestamp(present.lastTransitionTime.seconds, UTC)
         status: dict[str, Any] = {
             "conditions": [
                 {
@@ -67,7 +77,7 @@ class StatusWriter:
                     "reason": condition.reason,
                     "message": condition.message,
                     "lastProbeTime": None,
-                    "lastTransitionTime": self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 }
             ]
         }

@@ -94,6 +94,7 @@ class Evictor:
             NORMAL,
             "Preempted",
             f"Preempted by pod {preemptor.uid} on node {node_name}",
+            component=preemptor.pod.spec.schedulerName,
         )
 
     def _disruption(self, preemptor: Pod, victim: PodInfo) -> bytes:

@@ -178,6 +178,7 @@ class Scheduler:
             NORMAL,
             "Scheduled",
             f"Successfully assigned {namespace}/{name} to {assumed.node_name}",
+            component=assumed.framework.profile,
         )
 
     def _not_bound(self, assumed: AssumedPod, failure: Failure) -> None:

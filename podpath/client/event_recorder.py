@@ -97,16 +97,27 @@ class EventRecorder:
         message: str,
         *,
         field_path: str = "",
+        component: str = "",
     ) -> None:
         """Records that something happened to `obj`. `event_type` is NORMAL or WARNING, `reason` a
-        word in CamelCase, `message` a sentence for people."""
-        self.event_for(reference_to(resource, obj, field_path), event_type, reason, message)
+        word in CamelCase, `message` a sentence for people. `component`: who says so, where this is
+        not the recorder's own name."""
+        involved = reference_to(resource, obj, field_path)
+        self.event_for(involved, event_type, reason, message, component=component)
 
     def event_for(
-        self, involved: ObjectReference, event_type: str, reason: str, message: str
+        self,
+        involved: ObjectReference,
+        event_type: str,
+        reason: str,
+        message: str,
+        *,
+        component: str = "",
     ) -> None:
         """The same for an object known only by reference."""
         event = self._new_event(involved, event_type, reason, message)
+        if component:
+            event.reportingComponent = event.source.component = component
         correlated = self._correlator.correlate(event, self._clock.monotonic())
         if correlated is None:
             self.dropped += 1

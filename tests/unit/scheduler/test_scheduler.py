@@ -9,12 +9,15 @@ import pytest
 from podpath.api import errors, scheme
 from podpath.client.event_recorder import EventRecorder
 from podpath.client.memory import MemoryClient
-from podpath.component_base.clock import SystemClock
+from podpath.component_base.clock import FakeClock, SystemClock
 from protos.k8s.core_v1_pb2 import Node, Pod
 from protos.k8s.meta_v1_pb2 import DeleteOptions
 from scheduler.config import Config
+from scheduler.failures import shortened
 from scheduler.framework.status import FitError, unresolvable, unschedulable
 from scheduler.plugins.registry import default_framework
+from scheduler.pod_info import PodInfo
+from scheduler.pod_status import Condition, StatusWriter
 from scheduler.schedule_one import feasible_nodes_wanted
 from scheduler.scheduler import Scheduler
 
@@ -186,3 +189,43 @@ def test_fit_error_reads_as_upstreams(error, text):
 )
 def test_how_many_feasible_nodes_are_enough(nodes, percentage, wanted):
     assert feasible_nodes_wanted(nodes, percentage) == wanted
+
+
+async def told(client, name):
+    found = await client.get(scheme.PODS, "default", name)
+    return next((c for c in found.status.conditions if c.type == "PodScheduled"), None)
+
+
+async def test_another_reason_is_no_transition():
+    client = MemoryClient()
+    clock = FakeClock()
+    writer = StatusWriter(client, clock)
+    created = await client.create(scheme.PODS, pod("p"))
+    writing = asyncio.ensure_future(writer.run())
+    for reason in ("first", "second"):
+        writer.submit(Condition(PodInfo(created), "Unschedulable", reason))
+        async with asyncio.timeout(10):
+            while (condition := await told(client, "p")) is None or condition.message != reason:
+                await asyncio.sleep(0)
+        created = await client.get(scheme.PODS, "default", "p")
+        clock.step(100)
+    writing.cancel()
+    assert condition.lastTransitionTime.seconds == int(FakeClock().now().timestamp())
+
+
+async def test_events_are_told_by_the_pods_own_scheduler():
+    client = MemoryClient()
+    await client.create(scheme.NODES, node("n"))
+    async with running(client):
+        await client.create(scheme.PODS, pod("p"))
+
+        async def events():
+            return (await client.list(scheme.EVENTS)).items
+
+        (event,) = await eventually(events)
+    assert (event.reason, event.source.component) == ("Scheduled", "default-scheduler")
+
+
+def test_a_long_message_is_cut_for_its_event():
+    assert shortened("x" * 1024) == "x" * 1024
+    assert shortened("x" * 1025) == "x" * 1020 + " ..."
