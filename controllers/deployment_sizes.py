@@ -8,14 +8,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controllers.int_or_string import scaled
 from protos.k8s.apps_v1_pb2 import Deployment, ReplicaSet
-from protos.k8s.intstr_pb2 import IntOrString
 
 ROLLING_UPDATE = "RollingUpdate"
 RECREATE = "Recreate"
 _DESIRED = "deployment.kubernetes.io/desired-replicas"
 _MAX = "deployment.kubernetes.io/max-replicas"
-_STRING = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,8 @@ def fenceposts(deployment: Deployment) -> tuple[int, int]:
     """(maxSurge, maxUnavailable) in Pods: surge rounds up, unavailable down, never both zero."""
     rolling = deployment.spec.strategy.rollingUpdate
     replicas = replicas_of(deployment)
-    surge = _scaled(rolling.maxSurge, replicas, round_up=True)
-    unavailable = _scaled(rolling.maxUnavailable, replicas, round_up=False)
+    surge = scaled(rolling.maxSurge, replicas, round_up=True)
+    unavailable = scaled(rolling.maxUnavailable, replicas, round_up=False)
     if surge == 0 and unavailable == 0:
         # Percentages may both round to nothing; then at least one Pod may be missing.
         unavailable = 1
@@ -69,15 +68,6 @@ def max_unavailable(deployment: Deployment) -> int:
     if not is_rolling(deployment) or replicas == 0:
         return 0
     return min(fenceposts(deployment)[1], replicas)
-
-
-def _scaled(value: IntOrString, total: int, *, round_up: bool) -> int:
-    if value.type != _STRING:
-        return value.intVal
-    text = value.strVal.removesuffix("%")
-    # Validation admits percentages only; a text that slipped through counts as nothing.
-    percent = int(text) if text.isdecimal() else 0
-    return -(-percent * total // 100) if round_up else percent * total // 100
 
 
 def size_of_new(deployment: Deployment, others: Sequence[ReplicaSet], present: int) -> int:

@@ -46,14 +46,14 @@ def a_deployment(name="web", replicas=3, *, image="one", surge="25%", unavailabl
     spec.template.metadata.labels["app"] = "web"
     spec.template.spec.containers.add(name="c", image=image)
     spec.strategy.type = "RollingUpdate"
-    _int_or_string(spec.strategy.rollingUpdate.maxSurge, surge)
-    _int_or_string(spec.strategy.rollingUpdate.maxUnavailable, unavailable)
+    int_or_string(spec.strategy.rollingUpdate.maxSurge, surge)
+    int_or_string(spec.strategy.rollingUpdate.maxUnavailable, unavailable)
     spec.progressDeadlineSeconds = 600
     spec.revisionHistoryLimit = 10
     return deployment
 
 
-def _int_or_string(field, value):
+def int_or_string(field, value):
     if isinstance(value, int):
         field.type, field.intVal = 0, value
     else:

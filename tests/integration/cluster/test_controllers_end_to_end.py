@@ -66,6 +66,28 @@ def test_a_namespace_goes_with_all_it_holds(cluster):
     wait_until(lambda: not cluster.containers(), 90, "the containers to go")
 
 
+def test_a_budget_holds_a_drain_up_until_it_can_spare_a_pod(cluster):
+    cluster.kubectl("create", "deployment", "guarded", "--image=podpath/busybox:1.35",
+                    "--replicas=2")  # fmt: skip
+    cluster.kubectl("create", "pdb", "guarded", "--selector=app=guarded", "--min-available=2")
+
+    def budget():
+        return cluster.items("pdb", "--field-selector=metadata.name=guarded")[0]["status"]
+
+    wait_until(lambda: budget().get("currentHealthy") == 2, 90, "two healthy Pods")
+    assert (budget()["expectedPods"], budget()["disruptionsAllowed"]) == (2, 0)
+    node = cluster.items("pods", "-l", "app=guarded")[0]["spec"]["nodeName"]
+    with pytest.raises(AssertionError, match="violate the pod's disruption budget"):
+        cluster.kubectl("drain", node, "--timeout=3s")
+    assert len(cluster.items("pods", "-l", "app=guarded")) == 2
+
+    cluster.kubectl("patch", "pdb", "guarded", "--patch", '{"spec":{"minAvailable":1}}')
+    cluster.kubectl("drain", node, "--timeout=90s")
+    wait_until(lambda: ready(cluster, "guarded") == 2, 90, "the replacement")
+    assert node not in {p["spec"]["nodeName"] for p in cluster.items("pods", "-l", "app=guarded")}
+    cluster.kubectl("uncordon", node)
+
+
 def test_a_user_gets_a_certificate_by_request(cluster, tmp_path):
     """As the documentation of Kubernetes shows it: a request, an approval, and the name counts."""
     key = certificates.new_key()
