@@ -27,8 +27,6 @@ async def update(
 ) -> Version:
     """Stores `obj` in place of what is there. Raises: ApiError."""
     entry = context.registry.entry(target.resource)
-    if target.subresource != "scale":
-        obj = entry.view.to_stored(obj)
     _check_name(target, obj)
     check_namespace(target, obj)
 

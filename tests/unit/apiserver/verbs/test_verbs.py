@@ -355,6 +355,27 @@ async def test_events_are_one_set_under_two_groups(chain):
     assert (stored.message, stored.involvedObject.name) == ("more", "web")
 
 
+async def test_updates_through_another_version(chain):
+    target = Target(scheme.EVENTS_EVENTS_V1, "default", "e")
+    made = Event()
+    made.metadata.name, made.involvedObject.name, made.message = "e", "web", "text"
+    made.involvedObject.namespace = "default"
+    await chain.create(LOOPBACK, Target(scheme.EVENTS, "default"), made)
+    shown = events_v1_pb2.Event()
+    shown.CopyFrom((await chain.get(LOOPBACK, target)).object)
+    shown.note, shown.series.count = "again", 2
+    updated = await chain.update(LOOPBACK, target, shown)
+    assert (updated.object.note, updated.object.series.count) == ("again", 2)
+    patched = await chain.patch(LOOPBACK, target, MERGE, {"note": "and again"})
+    assert patched.object.note == "and again"
+    stored = (await chain.get(LOOPBACK, Target(scheme.EVENTS, "default", "e"))).object
+    assert (stored.message, stored.series.count) == ("and again", 2)
+    shown.metadata.name, shown.metadata.resourceVersion = "new", ""
+    # An Event that is not there is made, as upstream makes it.
+    created = await chain.update(LOOPBACK, named(target, "new"), shown)
+    assert created.object.note == "again"
+
+
 async def test_watch_through_another_version(chain):
     target = Target(scheme.EVENTS_EVENTS_V1, "default")
     events = chain.watch(LOOPBACK, target, WatchOptions(Selectors(fields="regarding.name=web")))
