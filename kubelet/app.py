@@ -13,6 +13,7 @@ from pathlib import Path
 from kubelet import certificates, machine, membership, server
 from kubelet.config import Config
 from kubelet.cri_client import GrpcCri
+from kubelet.dns import Dns, parse_resolv_conf
 from kubelet.events import NoEvents, Recorder
 from kubelet.kubelet import Kubelet, Shared, Tuning
 from kubelet.machine import Machine
@@ -20,7 +21,7 @@ from kubelet.node_object import NodeIdentity, parse_taint
 from kubelet.objects import PodObjects, TokenManager
 from kubelet.pod_dirs import DiskPodFiles
 from kubelet.pod_sources import ApiPodSource, selection_of
-from kubelet.runtime_config import Dns, NodeFacts, parse_resolv_conf
+from kubelet.runtime_config import NodeFacts
 from kubelet.server_auth import Authorizer
 from kubelet.services import Services
 from kubelet.status_writer import StatusWriter

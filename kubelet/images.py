@@ -65,10 +65,14 @@ class Images:
         container: core.Container,
         secrets: Sequence[core.Secret],
         sandbox: cri.PodSandboxConfig,
+        handler: str = "",
     ) -> cri.Image:
-        """The image, pulled if its policy wants that. Raises: ImageError."""
+        """The image in the runtime that `handler` names, pulled if its policy wants that.
+
+        Raises: ImageError.
+        """
         name = normalized(container.image)
-        spec = cri.ImageSpec(image=name)
+        spec = cri.ImageSpec(image=name, runtime_handler=handler)
         policy = container.imagePullPolicy or "IfNotPresent"
         try:
             present = (await self._cri.ImageStatus(cri.ImageStatusRequest(image=spec))).image

@@ -1,4 +1,4 @@
-"""ConfigMaps, Secrets and tokens that Pods use, kept for a while.
+"""ConfigMaps, Secrets, RuntimeClasses and tokens that Pods use, kept for a while.
 
 Upstream's "Cache" strategy: an object is read again when it is older than the lifetime, or when
 the Pod that wants it is newer than the copy. Shared by all simulated nodes of a process.
@@ -14,7 +14,14 @@ from typing import Any, Generic
 
 from kubelet.volume_payload import TokenNeed, VolumeNeeds, VolumeObjects
 from podpath.api.errors import ApiError
-from podpath.api.scheme import CONFIGMAPS, SECRETS, SERVICEACCOUNTS, ObjectT, Resource
+from podpath.api.scheme import (
+    CONFIGMAPS,
+    RUNTIMECLASSES,
+    SECRETS,
+    SERVICEACCOUNTS,
+    ObjectT,
+    Resource,
+)
 from podpath.client.interface import Client
 from podpath.component_base.clock import Clock
 from protos.k8s import authentication_v1_pb2 as authentication
@@ -148,6 +155,7 @@ class PodObjects:
     def __init__(self, client: Client, clock: Clock, tokens: TokenManager) -> None:
         self.config_maps = ObjectCache(client, CONFIGMAPS, clock)
         self.secrets = ObjectCache(client, SECRETS, clock)
+        self.runtime_classes = ObjectCache(client, RUNTIMECLASSES, clock)
         self.tokens = tokens
 
     async def for_volumes(self, pod: core.Pod, needs: VolumeNeeds) -> VolumeObjects:
@@ -167,6 +175,16 @@ class PodObjects:
             await _all(self.config_maps, namespace, config_maps),
             await _all(self.secrets, namespace, secrets),
         )
+
+    async def runtime_handler(self, name: str) -> str | None:
+        """The handler of a RuntimeClass; "" is the default one, None: there is no such class.
+
+        Raises: ApiError. Source: pkg/kubelet/runtimeclass/runtimeclass_manager.go.
+        """
+        if not name:
+            return ""
+        found = await self.runtime_classes.get("", name)
+        return found.handler if found is not None else None
 
 
 async def _all(

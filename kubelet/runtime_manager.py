@@ -63,6 +63,7 @@ class PodInputs:
     environment: EnvironmentInput
     paths: Mapping[str, str] = field(default_factory=dict)
     pull_secrets: tuple[core.Secret, ...] = ()
+    runtime_handler: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class RuntimeManager:
                     "SandboxChanged",
                     "Pod sandbox changed, it will be killed and re-created.",
                 )
-            sandbox_id, ips = await self._create_sandbox(record, config)
+            sandbox_id, ips = await self._create_sandbox(record, config, inputs.runtime_handler)
         start = _Start(self, record, status, inputs, sandbox_id, config, ips)
         # 3, 4, 5
         for index in actions.start_ephemeral:
@@ -131,14 +132,12 @@ class RuntimeManager:
         return start.retry_after_s
 
     async def _create_sandbox(
-        self, record: PodRecord, config: cri.PodSandboxConfig
+        self, record: PodRecord, config: cri.PodSandboxConfig, handler: str
     ) -> tuple[str, list[str]]:
         """(id, addresses)"""
         attempt = f"attempt {config.metadata.attempt}"
         stamp(PodStep.CRI_REQUEST, record.uid, attempt, config.annotations)
-        request = cri.RunPodSandboxRequest(
-            config=config, runtime_handler=record.pod.spec.runtimeClassName
-        )
+        request = cri.RunPodSandboxRequest(config=config, runtime_handler=handler)
         try:
             async with critical(record):
                 sandbox_id = (await self._cri.RunPodSandbox(request)).pod_sandbox_id
@@ -171,7 +170,11 @@ class RuntimeManager:
         # 1
         try:
             image = await self._parts.images.ensure(
-                pod, container, start.inputs.pull_secrets, start.sandbox_config
+                pod,
+                container,
+                start.inputs.pull_secrets,
+                start.sandbox_config,
+                start.inputs.runtime_handler,
             )
         except ImageError as error:
             events.container(

@@ -256,7 +256,14 @@ class PodSync:
             secret = await parts.objects.secrets.get(pod.metadata.namespace, reference.name)
             if secret is not None:
                 pull.append(secret)
-        return PodInputs(given, record.paths, tuple(pull))
+        handler = await parts.objects.runtime_handler(pod.spec.runtimeClassName)
+        if handler is None:
+            message = f'RuntimeClass "{pod.spec.runtimeClassName}" not found'
+            parts.events.pod(
+                pod, WARNING, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {message}"
+            )
+            raise SyncFailed(message)
+        return PodInputs(given, record.paths, tuple(pull), handler)
 
     def _report(self, record: PodRecord, status: RuntimePodStatus) -> core.PodStatus:
         api_status = self._generate(record, status)

@@ -110,10 +110,15 @@ def add_container(pod: core.Pod, name: str, *, init: bool = False) -> core.Conta
 
 
 @asynccontextmanager
-async def running_shim(backend: FakeBackend | None = None) -> AsyncIterator[RuntimeShim]:
+async def running_shim(
+    backend: FakeBackend | None = None, *, handlers: tuple[str, ...] = ()
+) -> AsyncIterator[RuntimeShim]:
+    """With a fake engine of its own for each further RuntimeClass handler."""
     clock = SystemClock()
-    backend = backend or FakeBackend(clock, write_logs=False)
-    async with RuntimeShim(backend, clock=clock) as shim:
+    backends = {name: FakeBackend(clock, write_logs=False) for name in ("", *handlers)}
+    if backend is not None:
+        backends[""] = backend
+    async with RuntimeShim(backends, clock=clock) as shim:
         yield shim
 
 

@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 
 from podpath.api.errors import ApiError
-from podpath.api.scheme import LEASES, NODES, PODS
+from podpath.api.scheme import LEASES, NODES, PODS, RUNTIMECLASSES
 from podpath.client.memory import MemoryClient
 from podpath.component_base import pod_trace
 from podpath.component_base.clock import SystemClock
@@ -15,6 +15,7 @@ from podpath.component_base.pod_spans import SpanBuilder
 from podpath.component_base.pod_trace import Stamp
 from podpath.component_base.traceparent import TRACEPARENT_ANNOTATION, Traceparent
 from protos.cri import runtime_v1_pb2 as cri
+from protos.k8s.node_v1_pb2 import RuntimeClass
 from tests.support.kubelets import (
     add_container,
     eventually,
@@ -310,3 +311,35 @@ async def test_a_status_that_others_changed_is_put_right(node):
         return conditions["Ready"] == "True" and conditions["example.com/theirs"] == "True"
 
     await eventually(put_right)
+
+
+async def test_runtime_classes_choose_the_engine():
+    client = MemoryClient(SystemClock())
+    sandboxed = RuntimeClass(handler="vm")
+    sandboxed.metadata.name = "sandboxed"
+    await client.create(RUNTIMECLASSES, sandboxed)
+    async with running_shim(handlers=("vm",)) as shim, running_kubelet(shim, client) as node:
+        for name, runtime_class in (("plain", ""), ("strict", "sandboxed")):
+            pod = new_pod(name)
+            pod.spec.runtimeClassName = runtime_class
+            await node.create(pod)
+            await eventually(phase_is(node, name, "Running"))
+        records = shim.runtime.state.sandboxes.values()
+        handlers = {r.config.metadata.name: r.handler for r in records}
+        assert handlers == {"plain": "", "strict": "vm"}
+        for handler in ("", "vm"):
+            images = await shim.runtime.backend(handler).images()
+            assert [list(image.repo_tags) for image in images] == [["docker.io/library/app:1"]]
+
+
+async def test_a_runtime_class_that_is_not_there(node):
+    pod = new_pod()
+    pod.spec.runtimeClassName = "nowhere"
+    await node.create(pod)
+
+    async def told():
+        return any("nowhere" in text for _, _, text in node.events.events)
+
+    await eventually(told)
+    assert "FailedCreatePodSandBox" in node.events.reasons
+    assert "RunPodSandbox" not in node.runtime.calls
