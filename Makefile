@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := podpath apiserver scheduler kubelet runtime_shim controllers
 
-.PHONY: bench-scheduler help setup protos fmt lint types imports test-fast test sim integration kubectl e2e bench \
+.PHONY: bench-runtime bench-scheduler help setup protos fmt lint types imports test-fast test sim integration kubectl e2e critest bench \
 	demo demo-docker docker check clean
 
 help: ## what can be made
@@ -57,9 +57,16 @@ integration kubectl e2e: setup ## one marker's tests
 sim: $(BIN)/podpath ## seeded simulations
 	$(BIN)/pytest -q -m simulation
 
+critest: setup ## the CRI validation suite on the shim, on containerd's own CRI and on the proxy
+	tools/install.sh critest
+	$(BIN)/python -m tests.critest
+
 bench: setup ## the load of `podload`, beside the real control plane if PODPATH_PEERS=DIR has it
 	tools/podload/build.sh
 	$(BIN)/python -m bench
+
+bench-runtime: setup ## containers through the shim beside the bare nerdctl commands; memory, growth
+	$(BIN)/python -m bench.runtime
 
 bench-scheduler: setup ## decisions per second, and Pods bound per second beside kube-scheduler
 	$(BIN)/python -m bench.scheduler

@@ -2,6 +2,7 @@
 # Installs what podpath starts or tests with: Debian packages where apt and root are at hand, and,
 # from the pinned modules beside this file, what Debian lacks or has too old. Run: `make setup`.
 # Programs go to .tools/bin, which wins over the PATH. What is there already is kept.
+# `tools/install.sh critest` adds the CRI validation suite (`make critest`).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$PWD/.tools/bin
@@ -40,8 +41,9 @@ build() { # name, module folder, package, more arguments of go
     return 1
   fi
   say "go build $name (the first time takes a minute or two)"
+  # shellcheck disable=SC2086
   (cd "tools/$module" &&
-    CGO_ENABLED=0 GOSUMDB=off GOFLAGS=-mod=mod go build -buildvcs=false "$@" -o "$bin/$name" "$package")
+    CGO_ENABLED=0 GOSUMDB=off GOFLAGS=-mod=mod go ${go_verb:-build} -buildvcs=false "$@" -o "$bin/$name" "$package")
 }
 
 at_least() { # installed version, wanted version
@@ -70,4 +72,6 @@ if [ "$(id -u)" = 0 ]; then
   command -v nerdctl >/dev/null || build nerdctl nerdctl github.com/containerd/nerdctl/v2/cmd/nerdctl -ldflags '-s -w'
   command -v crictl >/dev/null || build crictl cri-tools sigs.k8s.io/cri-tools/cmd/crictl -ldflags '-s -w'
 fi
+# critest is a Go test compiled to a program.
+[ "${1:-}" != critest ] || go_verb='test -c' build critest cri-tools sigs.k8s.io/cri-tools/cmd/critest -ldflags '-s -w'
 say "ready"

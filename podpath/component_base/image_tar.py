@@ -32,7 +32,7 @@ class ImageBuildError(RuntimeError):
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
     """One image. `files` maps absolute paths to contents; scripts (`#!`) become executable.
-    `programs` maps absolute paths to binaries that run with their owner's, root's, rights."""
+    `programs` maps absolute paths to binaries; setuid programs run with root's rights."""
 
     names: Sequence[str]
     command: Sequence[str] = ("sh",)
@@ -45,6 +45,7 @@ class ImageSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     programs: Mapping[str, bytes] = field(default_factory=dict)
+    setuid_programs: Mapping[str, bytes] = field(default_factory=dict)
     passwd: str = _PASSWD
     group: str = _GROUP
 
@@ -126,8 +127,9 @@ def _layer(spec: ImageSpec, busybox: Path) -> bytes:
         for path, text in sorted(files.items()):
             mode = 0o755 if text.startswith("#!") else 0o644
             _add_file(archive, path.lstrip("/"), text.encode(), mode)
-        for path, binary in sorted(spec.programs.items()):
-            _add_file(archive, path.lstrip("/"), binary, 0o4755)
+        for programs, mode in ((spec.programs, 0o755), (spec.setuid_programs, 0o4755)):
+            for path, binary in sorted(programs.items()):
+                _add_file(archive, path.lstrip("/"), binary, mode)
     return output.getvalue()
 
 

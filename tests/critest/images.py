@@ -80,7 +80,7 @@ def _servers() -> list[TestImage]:
     page["/usr/sbin/nginx"] = _NGINX
     nginx = ["/usr/sbin/nginx", "master process"]
     return [
-        _image(E2E, "e2e-test-images/busybox", "1.29-2"),
+        _image(E2E, "e2e-test-images/busybox", "1.29-2", programs=_shell()),
         _image(E2E, "e2e-test-images/nginx", "1.14-2", command=[*nginx, "80"], files=page),
         _image(
             E2E,
@@ -96,6 +96,25 @@ def _servers() -> list[TestImage]:
             files=page,
         ),
     ]
+
+
+def _shell() -> dict[str, bytes]:
+    """A shell that looks commands up, with its libraries: the one in busybox-static runs its own
+    `ls`, masked or not. It is that of Debian's other busybox, which cannot be installed beside the
+    static one; {} where it cannot be fetched, and then critest's masked path stays visible."""
+    with tempfile.TemporaryDirectory() as directory:
+        for argv in (
+            ("apt-get", "download", "-q", "busybox"),
+            ("sh", "-c", "dpkg-deb -x busybox_*.deb ."),
+        ):
+            try:
+                subprocess.run(argv, cwd=directory, capture_output=True, check=True, timeout=120)
+            except (OSError, subprocess.SubprocessError):
+                return {}
+        shell = Path(directory, "bin/busybox")
+        linked = subprocess.run(["ldd", shell], capture_output=True, text=True, check=True).stdout
+        libraries = [word for word in linked.split() if word.startswith("/")]
+        return {"/bin/sh": shell.read_bytes()} | {p: Path(p).read_bytes() for p in libraries}
 
 
 def _pullable() -> list[TestImage]:
@@ -137,5 +156,5 @@ def _no_new_privileges() -> TestImage:
             "e2e-test-images/nonewprivs",
             "1.3",
             command=["/nnp"],
-            programs={"/nnp": program.read_bytes()},
+            setuid_programs={"/nnp": program.read_bytes()},
         )

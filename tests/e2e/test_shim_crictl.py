@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from podpath.component_base import binaries, image_tar
+from podpath.component_base import binaries
 from tests.support import containerd
-from tests.support.shims import ShimProcess
+from tests.support.shim_process import ShimProcess, shim_on
 
 pytestmark = pytest.mark.e2e
 
@@ -54,16 +54,7 @@ def crictl(
     if problem := containerd.available():
         pytest.skip(problem)
     with containerd.running(root / "containerd") as engine:
-        for image in (image_tar.BUSYBOX_IMAGE, image_tar.PAUSE_IMAGE):
-            engine.load("crictl", image)
-        shim = ShimProcess(
-            root,
-            [
-                f"--containerd-address={engine.address}",
-                "--containerd-namespace=crictl",
-                "--pod-cidr=10.182.0.0/24",
-            ],
-        )
+        shim = shim_on(root, engine, "crictl")
         shim.start()
         try:
             yield Crictl(shim, "nerdctl")

@@ -14,12 +14,14 @@ import pytest
 from podpath.component_base import image_tar
 from protos.cri import runtime_v1_pb2 as cri
 from tests.support import containerd
-from tests.support.shims import Cri, ShimProcess, container_config, sandbox_config
+from tests.support.shim_process import ShimProcess, shim_on
+from tests.support.shims import Cri, container_config, sandbox_config
 
 pytestmark = pytest.mark.e2e
 
 SEED = int(os.environ.get("SEED", "7"))
 EXIT_CODE = 42
+FLOOD_LINES = 2_000_000
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +36,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[containerd.Cont
 
 @pytest.fixture
 def shim(engine: containerd.Containerd, tmp_path: Path) -> Iterator[ShimProcess]:
-    process = ShimProcess(
-        tmp_path,
-        [
-            f"--containerd-address={engine.address}",
-            "--containerd-namespace=kill",
-            "--pod-cidr=10.183.0.0/24",
-        ],
-    )
+    process = shim_on(tmp_path, engine, "kill", images=False)
     process.start()
     try:
         yield process
@@ -203,36 +198,43 @@ async def test_a_command_that_does_not_exist_fails_its_start(shim: ShimProcess) 
         await client.remove(container_id)
 
 
-async def test_a_flood_of_output_is_logged_whole(shim: ShimProcess, tmp_path: Path) -> None:
+@pytest.mark.slow
+async def test_a_flood_is_logged_whole_though_the_shim_is_killed(
+    shim: ShimProcess, tmp_path: Path
+) -> None:
+    """200 MB, as fast as `cat` can write them."""
+    source, log = tmp_path / "source", tmp_path / "logs/main/0.log"
+    line = b"%09d " + b"x" * 89 + b"\n"
+    with source.open("wb") as file:
+        for first in range(0, FLOOD_LINES, 1000):
+            file.write(b"".join(line % number for number in range(first, first + 1000)))
+    assert source.stat().st_size == 200_000_000
     sandbox = sandbox_config("flood", log_directory=str(tmp_path / "logs"))
-    total = 1_000_000
-    config = container_config("main", "sh", "-c", f"seq 1 {total}")
+    config = container_config("main", "cat", "/source")
+    config.mounts.add(host_path=str(source), container_path="/source", readonly=True)
     async with shim.client() as client:
         _, container_id = await client.running(sandbox, config)
-        await client.exited(container_id, within_s=60)
-    with open(tmp_path / "logs/main/0.log", "rb") as log:
-        for number, line in enumerate(log, 1):
-            assert line.rstrip(b"\n").endswith(b" stdout F %d" % number)
-    assert number == total
+    shim.kill()
+    shim.start()
+    async with shim.client() as client:
+        status = await client.exited(container_id, within_s=300)
+    assert status.exit_code == 0
+    with source.open("rb") as said, log.open("rb") as logged:
+        for expected, found in zip(said, logged, strict=True):
+            assert found.endswith(b" stdout F " + expected)
+    source.unlink()
+    log.unlink()
 
 
 async def test_nothing_grows_over_many_lives(shim: ShimProcess) -> None:
-    def resident() -> int:
-        assert shim.process is not None
-        status = Path(f"/proc/{shim.process.pid}/status").read_text()
-        (line,) = [x for x in status.splitlines() if x.startswith("VmRSS")]
-        return int(line.split()[1])
-
-    assert shim.process is not None
-    files = Path(f"/proc/{shim.process.pid}/fd")
     async with shim.client() as client:
         for number in range(15):
             if number == 5:
-                before, open_before = resident(), len(os.listdir(files))
+                before, open_before = shim.resident_kib(), shim.open_files()
             sandbox_id, container_id = await client.running(
                 sandbox_config(f"pod-{number}"), container_config("main", "true")
             )
             await client.exited(container_id)
             await client.remove_sandbox(sandbox_id)
-        assert len(os.listdir(files)) <= open_before + 1
-        assert resident() < before + 3000
+        assert shim.open_files() <= open_before + 1
+        assert shim.resident_kib() < before + 3000

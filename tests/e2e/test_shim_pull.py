@@ -17,7 +17,8 @@ from cryptography.x509.oid import NameOID
 from podpath.component_base import image_tar
 from protos.cri import runtime_v1_pb2 as cri
 from tests.support import containerd, registry
-from tests.support.shims import Cri, ShimProcess
+from tests.support.shim_process import ShimProcess, shim_on
+from tests.support.shims import Cri
 
 pytestmark = pytest.mark.e2e
 
@@ -31,15 +32,8 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShimProcess]:
         pytest.skip(problem)
     root = tmp_path_factory.mktemp("pull")
     with containerd.running(root / "containerd") as engine:
-        process = ShimProcess(
-            root,
-            [
-                f"--containerd-address={engine.address}",
-                "--containerd-namespace=pull",
-                f"--registry-hosts-dir={root / 'hosts'}",
-                "--image-pull-timeout=20s",
-            ],
-        )
+        hosts = f"--registry-hosts-dir={root / 'hosts'}"
+        process = shim_on(root, engine, "pull", hosts, "--image-pull-timeout=20s", images=False)
         process.start()
         yield process
         process.teardown()
@@ -106,8 +100,6 @@ async def test_an_unreachable_registry_fails_soon(shim: ShimProcess, tmp_path: P
 
 
 async def test_credentials(shim: ShimProcess, tmp_path: Path) -> None:
-    if not registry.can_ask_for_passwords():
-        pytest.skip("htpasswd (apache2-utils) is not installed")
     with registry.running(tmp_path / "locked", user="ann", password="secret") as served:
         served.push("private/app", ["1"], SPEC)
         name = f"{served.host}/private/app:1"

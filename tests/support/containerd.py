@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podpath.component_base import binaries, image_tar
+from tests.support.addresses import free_pod_cidr
 
 START_TIMEOUT_S = 20.0
 _CONFIG = """version = 2
@@ -101,11 +102,10 @@ def running(root: Path, *, cri: bool = False, more_config: str = "") -> Iterator
 
 
 @contextmanager
-def running_cri(
-    root: Path, hosts: Path | None = None, *, subnet: str = "10.189.0.0/24"
-) -> Iterator[Containerd]:
+def running_cri(root: Path, hosts: Path | None = None) -> Iterator[Containerd]:
     """With its own CRI, a bridge for its Pods and the pause image."""
-    bridge = "cri" + subnet.split(".")[1]
+    subnet = free_pod_cidr()
+    bridge = "cri" + "-".join(subnet.split(".")[1:3])
     network = {
         "cniVersion": "1.0.0",
         "name": bridge,

@@ -1,28 +1,17 @@
-"""Shims for tests: requests in short form, the fake in memory, real ones as processes."""
+"""Shims for tests: requests in short form, and the fake in memory."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import grpc.aio
 
 from podpath.component_base.clock import Clock
 from protos.cri import runtime_v1_pb2 as cri
-from protos.cri import runtime_v1_pb2_grpc as services
 from runtime_shim.backends.fake import FakeBackend
 from runtime_shim.checkpoint import Checkpoints
 from runtime_shim.shim import RuntimeShim
 from runtime_shim.state import ContainerRecord, SandboxRecord
 
 IMAGE = "docker.io/podpath/busybox:latest"
-START_TIMEOUT_S = 20.0
 
 
 def sandbox_config(
@@ -138,6 +127,11 @@ class Cri:
         await self.start(container_id)
         return sandbox_id, container_id
 
+    async def exec_sync(self, container_id: str, *words: str) -> cri.ExecSyncResponse:
+        return await self.service.ExecSync(
+            cri.ExecSyncRequest(container_id=container_id, cmd=words)
+        )
+
     async def exited(self, container_id: str, within_s: float = 10.0) -> cri.ContainerStatus:
         """Its status once it has ended."""
         async with asyncio.timeout(within_s):
@@ -154,69 +148,6 @@ class Cri:
             await self.remove_sandbox(sandbox.id)
 
 
-@dataclass
-class ShimProcess:
-    """`python -m runtime_shim` with given flags; can be killed and started again."""
-
-    directory: Path
-    flags: Sequence[str]
-    process: "subprocess.Popen[bytes] | None" = None
-    log: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.log = self.directory / "shim.log"
-
-    @property
-    def socket(self) -> Path:
-        return self.directory / "cri.sock"
-
-    @property
-    def endpoint(self) -> str:
-        return f"unix://{self.socket}"
-
-    def argv(self) -> list[str]:
-        return [
-            sys.executable,
-            "-m",
-            "runtime_shim",
-            f"--listen={self.endpoint}",
-            f"--state-dir={self.directory / 'state'}",
-            "--log-level=debug",
-            *self.flags,
-        ]
-
-    def start(self) -> None:
-        self.socket.unlink(missing_ok=True)
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.argv(), stdout=log, stderr=log)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self.socket.exists():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(self.log.read_text()[-3000:])
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        """kill -9."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(20)
-
-    def teardown(self) -> None:
-        self.stop()
-        subprocess.run([*self.argv(), "--teardown"], capture_output=True, check=False, timeout=120)
-
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Cri]:
-        async with grpc.aio.insecure_channel(f"unix:{self.socket}") as channel:
-            runtime = services.RuntimeServiceStub(channel)
-            yield Cri(runtime, services.ImageServiceStub(channel))
-
-
 class InMemory:
     """A RuntimeShim under CRI's own method names, as a stub has them."""
 
@@ -231,10 +162,6 @@ class InMemory:
 
 def in_memory(shim: RuntimeShim) -> Cri:
     return Cri(InMemory(shim), InMemory(shim))
-
-
-def open_files(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def container(
