@@ -55,12 +55,15 @@ class ExecResult:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
-    """The engine's name and version, and whether it can serve now (empty message: it can)."""
+    """The engine's name and version, whether it can serve now (empty message: it can), and what it
+    offers of CRI's optional features."""
 
     name: str
     version: str
     runtime_problem: str = ""
     network_problem: str = ""
+    supplemental_groups_policy: bool = False
+    recursive_read_only_mounts: bool = False
 
 
 class Listener(Protocol):

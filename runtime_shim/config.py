@@ -41,6 +41,11 @@ class Config:
     sandbox_image: str = option(
         "podpath/pause:3.10", help="image whose process holds a shared PID namespace"
     )
+    programs_at_once: int = option(
+        0,
+        help="programs that make or remove containers at the same moment; with more of them each "
+        "finishes later (0: one more than there are cores)",
+    )
     image_pull_timeout_s: Duration = option(
         120.0, help="time until a pull without progress is given up"
     )

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from podpath.component_base.streaming.process import Output, TerminalSize
-from runtime_shim import log_daemon
+from runtime_shim import log_daemon, log_streams
 from runtime_shim.errors import Code, CriError
 
 START_TIMEOUT_S = 5.0
@@ -26,10 +26,10 @@ class LoggedContainer:
 
     id: str
     directory: Path
-    log_path: str
-    tty: bool
-    stdin: bool
-    stdin_once: bool
+    log_path: str = ""
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
 
 
 class LogClient:
@@ -150,21 +150,21 @@ class AttachedProcess:
 
     async def read(self) -> tuple[Output, bytes] | None:
         try:
-            head = await self._reader.readexactly(log_daemon.FRAME.size)
-            channel, length = log_daemon.FRAME.unpack(head)
+            head = await self._reader.readexactly(log_streams.FRAME.size)
+            channel, length = log_streams.FRAME.unpack(head)
             return Output(channel), await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
 
     async def write(self, data: bytes) -> None:
-        await self._send(log_daemon.STDIN, data)
+        await self._send(log_streams.STDIN, data)
 
     async def close_stdin(self) -> None:
-        await self._send(log_daemon.STDIN, b"")
+        await self._send(log_streams.STDIN, b"")
 
     async def resize(self, size: TerminalSize) -> None:
         tree = {"width": size.width, "height": size.height}
-        await self._send(log_daemon.RESIZE, orjson.dumps(tree))
+        await self._send(log_streams.RESIZE, orjson.dumps(tree))
 
     async def wait(self) -> int:
         return 0
@@ -173,7 +173,7 @@ class AttachedProcess:
         self._writer.close()
 
     async def _send(self, channel: int, data: bytes) -> None:
-        self._writer.write(log_daemon.FRAME.pack(channel, len(data)) + data)
+        self._writer.write(log_streams.FRAME.pack(channel, len(data)) + data)
         await self._writer.drain()
 
 

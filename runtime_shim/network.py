@@ -24,6 +24,7 @@ from typing import Any
 from protos.cri import runtime_v1_pb2 as cri
 from runtime_shim import command
 from runtime_shim.errors import Code, CriError, invalid
+from runtime_shim.turns import Rank, Turns
 
 INTERFACE = "eth0"
 CNI_VERSION = "1.0.0"
@@ -44,7 +45,7 @@ class Attachment:
 class PodNetwork:
     """One node's Pod network."""
 
-    def __init__(self, state_dir: Path, cni_path: str, bridge: str) -> None:
+    def __init__(self, state_dir: Path, cni_path: str, bridge: str, turns: Turns) -> None:
         self._state_dir = state_dir
         self._cni_path = cni_path
         digest = hashlib.sha256(str(state_dir).encode()).hexdigest()[:8]
@@ -53,6 +54,7 @@ class PodNetwork:
         self.inside = ""  # what is never masqueraded; empty: the range itself
         self._ready = asyncio.Lock()
         self._masqueraded = ""
+        self._turns = turns
 
     def problem(self) -> str:
         """Why no Pod can be connected; "" when all is well."""
@@ -72,10 +74,11 @@ class PodNetwork:
         """Connects a namespace; its addresses. On failure nothing is left. Raises: CriError."""
         await self._masquerade(attachment.cidr)
         try:
-            result = await self._plugin("ADD", attachment, self._bridge_config(attachment.cidr))
-            if attachment.ports:
-                config = self._portmap_config(attachment) | {"prevResult": result}
-                await self._plugin("ADD", attachment, config)
+            async with self._turns.turn(Rank.SANDBOX):
+                result = await self._plugin("ADD", attachment, self._bridge_config(attachment.cidr))
+                if attachment.ports:
+                    config = self._portmap_config(attachment) | {"prevResult": result}
+                    await self._plugin("ADD", attachment, config)
         except BaseException:
             with contextlib.suppress(CriError):
                 await asyncio.shield(self.detach(attachment))

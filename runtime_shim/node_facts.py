@@ -2,11 +2,12 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runtime_shim import cgroups
-from runtime_shim.backends.nerdctl_spec import Device, NodeFacts
 
 # fmt: off
 _CAPABILITIES = (
@@ -19,10 +20,42 @@ _CAPABILITIES = (
 )
 # fmt: on
 """In the kernel's order: the position is the bit."""
+RECURSIVE_ATTRIBUTES_SINCE = (5, 12)
+"""The kernel that brought mount_setattr(2), which a recursively read-only mount needs."""
 _NOT_PASSED_ON = ("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console")
 
 
-def read() -> NodeFacts:
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device node of the machine."""
+
+    path: str
+    kind: str  # "c" or "b"
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What the machine offers; read once (see node_facts.py)."""
+
+    capabilities: tuple[str, ...]  # without CAP_, as CRI writes them
+    can_lower_oom_score: bool
+    apparmor: bool
+    selinux: bool
+    memory_swap: bool
+    hugetlb: bool
+    recursive_read_only: bool
+    cgroup_v2: bool
+    list_devices: Callable[[str], Sequence[Device]]
+    """The devices at or below a path; empty if there are none."""
+
+
+def read(runc_features: Mapping[str, Any]) -> NodeFacts:
+    """`runc_features`: what `runc features` printed."""
     held = capabilities(Path("/proc/self/status").read_text())
     v2 = cgroups.is_v2()
     memory = cgroups.ROOT / "memory"
@@ -32,10 +65,18 @@ def read() -> NodeFacts:
         apparmor=Path("/sys/kernel/security/apparmor").exists(),
         selinux=Path("/sys/fs/selinux/enforce").exists(),
         memory_swap=v2 or (memory / "memory.memsw.limit_in_bytes").exists(),
+        recursive_read_only="rro" in runc_features.get("mountOptions", ())
+        and kernel(os.uname().release) >= RECURSIVE_ATTRIBUTES_SINCE,
         hugetlb=(cgroups.ROOT / "hugetlb").exists() or v2,
         cgroup_v2=v2,
         list_devices=list_devices,
     )
+
+
+def kernel(release: str) -> tuple[int, int]:
+    """`6.1.0-13-amd64` is (6, 1)."""
+    major, minor, *_ = release.split(".")
+    return int(major), int(minor.partition("-")[0])
 
 
 def capabilities(status: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
@@ -14,6 +14,7 @@ from runtime_shim.checkpoint import Checkpoints
 from runtime_shim.errors import CriError, not_found
 from runtime_shim.events import EventHub
 from runtime_shim.state import ContainerRecord, SandboxRecord, State
+from runtime_shim.unhonoured import Warnings
 
 _log = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,6 +50,7 @@ class Runtime:
     events: EventHub
     spawn: Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
     streams: StreamUrls | None = None
+    warnings: Warnings = field(default_factory=Warnings)
 
     def now_ns(self) -> int:
         """Unix time in nanoseconds, by the injected clock (microseconds precise)."""

@@ -115,12 +115,13 @@ class RuntimeShim:
             else:
                 runtime.state.add_container(record)
         cidr = runtime.checkpoints.notes().get(version.POD_CIDR_NOTE, "")
-        for handler, backend in runtime.backends.items():
+        for backend in _distinct(runtime.backends):
             await backend.start(runtime)
             if cidr:
                 await backend.set_pod_cidr(cidr)
-            sandboxes = [s for s in runtime.state.sandboxes.values() if s.handler == handler]
-            containers = [c for c in runtime.state.containers.values() if c.handler == handler]
+            own = {handler for handler, b in runtime.backends.items() if b is backend}
+            sandboxes = [s for s in runtime.state.sandboxes.values() if s.handler in own]
+            containers = [c for c in runtime.state.containers.values() if c.handler in own]
             self._apply(await backend.recover(sandboxes, containers))
             if sandboxes or containers:
                 found = {"sandboxes": len(sandboxes), "containers": len(containers)}

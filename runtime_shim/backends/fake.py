@@ -112,7 +112,7 @@ class FakeBackend(FakeImages):
             self._tell(container_id, end)
 
     async def info(self) -> RuntimeInfo:
-        return RuntimeInfo(name="podpath-fake", version="1.0.0")
+        return RuntimeInfo("podpath-fake", "1.0.0", supplemental_groups_policy=True)
 
     async def set_pod_cidr(self, cidr: str) -> None:
         self._addresses.move_to(cidr)

@@ -118,7 +118,8 @@ def inspect_images(settings: NerdctlSettings, names: Sequence[str]) -> list[str]
 
 
 def pull(settings: NerdctlSettings, name: str) -> list[str]:
-    return [*base(settings), "pull", "--quiet", name]
+    """Says on standard error how far it is."""
+    return [*base(settings), "pull", name]
 
 
 def remove_images(settings: NerdctlSettings, names: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -22,6 +23,9 @@ from runtime_shim.image_reference import familiar, normalize
 
 MAX_AGE_S = 20.0
 """The safety net for changes that did not come through this shim, nor through its events."""
+TELL_EVERY_S = 5.0
+LAST_SAID_BYTES = 4096
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -81,6 +85,7 @@ class NerdctlImages:
                 nerdctl_argv.pull(self._settings, name),
                 timeout_s=self._pull_timeout_s,
                 environment=environment,
+                moved=PullProgress(spec.image, self._clock).moved,
             )
         if finished.code != 0:
             raise pull_error(spec.image, finished.complaint())
@@ -139,6 +144,31 @@ class NerdctlImages:
                 entries = command.json_entries(finished.stdout)
             self._by_id, self._by_name = index(entries)
             self._fresh_until = now + MAX_AGE_S
+
+
+class PullProgress:
+    """Sees how far a pull is, from what nerdctl says; tells it now and then."""
+
+    _TOTAL = re.compile(rb"total:\s+([0-9.]+ ?\S*)")
+
+    def __init__(self, image: str, clock: Clock) -> None:
+        self._image = image
+        self._clock = clock
+        self._seen = b""
+        self._told_at = clock.monotonic()
+
+    def moved(self, said: bytes) -> bool:
+        """True if more has come since the last call."""
+        totals = self._TOTAL.findall(said[-LAST_SAID_BYTES:])
+        if not totals or totals[-1] == self._seen:
+            return False
+        self._seen = totals[-1]
+        now = self._clock.monotonic()
+        if now - self._told_at >= TELL_EVERY_S:
+            self._told_at = now
+            come = self._seen.decode()
+            _log.info("image is being pulled", extra={"image": self._image, "come": come})
+        return True
 
 
 def index(entries: Sequence[Mapping[str, Any]]) -> tuple[dict[str, _Known], dict[str, _Known]]:

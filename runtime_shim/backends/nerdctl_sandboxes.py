@@ -24,6 +24,7 @@ from runtime_shim import cgroups, namespaces, network
 from runtime_shim.backends.nerdctl_spec import SandboxPaths
 from runtime_shim.errors import Code, CriError, invalid, unimplemented
 from runtime_shim.network import Attachment, PodNetwork
+from runtime_shim.node_facts import NodeFacts
 from runtime_shim.state import SandboxRecord
 
 _CONNECTED = "network.json"
@@ -47,7 +48,6 @@ class SandboxDirectories:
 
         Returns its addresses. On failure nothing is left. Raises: CriError.
         """
-        refuse(config)
         directory = self._root / sandbox_id
         directory.mkdir(mode=0o700)
         try:
@@ -166,7 +166,7 @@ class SandboxDirectories:
             path.chmod(0o644)
 
 
-def refuse(config: cri.PodSandboxConfig) -> None:
+def refuse(config: cri.PodSandboxConfig, facts: NodeFacts) -> None:
     """What cannot be honoured is refused by its name. Raises: CriError."""
     if config.HasField("windows"):
         raise invalid("config.windows: this runtime runs Linux containers")
@@ -174,9 +174,25 @@ def refuse(config: cri.PodSandboxConfig) -> None:
         raise invalid("config.linux.cgroup_parent: this runtime has the cgroupfs driver")
     if len(config.hostname) > 64:
         raise invalid(f"config.hostname {config.hostname!r}: longer than 64 characters")
-    options = config.linux.security_context.namespace_options
+    context = config.linux.security_context
+    if context.selinux_options.ListFields() and not facts.selinux:
+        raise invalid("security_context.selinux_options: this node has no SELinux")
+    options = context.namespace_options
     if options.HasField("userns_options") and options.userns_options.mode != cri.NODE:
         raise unimplemented("user namespaces: nerdctl has no mapping for one Pod")
+
+
+def ignored(config: cri.PodSandboxConfig) -> dict[str, str]:
+    """The fields that are set and have no effect, with the reason.
+
+    The security context of a sandbox is that of its own process, and there is none.
+    """
+    why = "a sandbox has no process of its own, and the Pod's cgroup belongs to the kubelet"
+    found = {}
+    for name in ("overhead", "resources"):
+        if config.linux.HasField(name):
+            found[f"config.linux.{name}"] = why
+    return found
 
 
 def remove_cgroup(sandbox: SandboxRecord) -> None:

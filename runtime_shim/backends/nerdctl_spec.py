@@ -4,56 +4,22 @@ Source: containerd internal/cri/server/container_create_linux.go (which field me
 """
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from protos.cri import runtime_v1_pb2 as cri
+from runtime_shim.backends import nerdctl_security
 from runtime_shim.backends.oci_runtime import Spec
 from runtime_shim.errors import Code, CriError, invalid, unimplemented
+from runtime_shim.node_facts import Device, NodeFacts
 
-# fmt: off
-DEFAULT_CAPABILITIES = (
-    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP",
-    "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
-)
-# fmt: on
-"""As containerd and Docker have it."""
-DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ALL_DEVICES = [{"allow": True, "access": "rwm"}]
 _PROPAGATION = {
     cri.PROPAGATION_PRIVATE: "rprivate",
     cri.PROPAGATION_HOST_TO_CONTAINER: "rslave",
     cri.PROPAGATION_BIDIRECTIONAL: "rshared",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device node of the machine."""
-
-    path: str
-    kind: str  # "c" or "b"
-    major: int
-    minor: int
-    mode: int
-    uid: int
-    gid: int
-
-
-@dataclass(frozen=True, slots=True)
-class NodeFacts:
-    """What the machine offers; read once (see node_facts.py)."""
-
-    capabilities: tuple[str, ...]  # without CAP_, as CRI writes them
-    can_lower_oom_score: bool
-    apparmor: bool
-    selinux: bool
-    memory_swap: bool
-    hugetlb: bool
-    cgroup_v2: bool
-    list_devices: Callable[[str], Sequence[Device]]
-    """The devices at or below a path; empty if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +85,33 @@ def edits(request: Request) -> Spec:
     return changes
 
 
+def ignored(config: cri.ContainerConfig, facts: NodeFacts) -> dict[str, str]:
+    """The fields that are set and have no effect on this node, with the reason."""
+    found = ignored_resources(config.linux.resources, facts)
+    if config.image.annotations:
+        found["config.image.annotations"] = "nerdctl passes none on"
+    if facts.selinux and any(mount.selinux_relabel for mount in config.mounts):
+        found["config.mounts.selinux_relabel"] = "mounts are not labelled"
+    return found
+
+
+def ignored_resources(
+    given: cri.LinuxContainerResources, facts: NodeFacts, *, running: bool = False
+) -> dict[str, str]:
+    """The same of resources alone. `running`: they are to change in a running container."""
+    found: dict[str, str] = {}
+    for name in ("oom_score_adj", "hugepage_limits"):
+        if running and getattr(given, name):
+            found[f"resources.{name}"] = "runc does not change it in a running container"
+    if given.oom_score_adj < 0 and not facts.can_lower_oom_score:
+        found["resources.oom_score_adj"] = "this node cannot lower it (CAP_SYS_RESOURCE)"
+    if given.memory_swap_limit_in_bytes and not facts.memory_swap:
+        found["resources.memory_swap_limit_in_bytes"] = "this node does not account for swap"
+    if given.hugepage_limits and not facts.hugetlb:
+        found["resources.hugepage_limits"] = "this node has no hugetlb cgroup"
+    return found
+
+
 def pause_edits(paths: SandboxPaths, cgroup_path: str) -> Spec:
     """For the process that holds a shared PID namespace: it may do nothing."""
     return {
@@ -138,19 +131,6 @@ def pause_edits(paths: SandboxPaths, cgroup_path: str) -> Spec:
         "mounts_absent": ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"],
         "writable_mounts": [],
     }
-
-
-def user(context: cri.LinuxContainerSecurityContext) -> str:
-    """nerdctl's `--user`; "" = the image's. Raises: CriError."""
-    if context.HasField("run_as_user"):
-        name = str(context.run_as_user.value)
-    else:
-        name = context.run_as_username
-    if context.HasField("run_as_group"):
-        if not name:
-            raise invalid("run_as_group needs run_as_user or run_as_username")
-        return f"{name}:{context.run_as_group.value}"
-    return name
 
 
 def arguments(config: cri.ContainerConfig, image: Mapping[str, Any]) -> list[str]:
@@ -195,40 +175,6 @@ def resources(given: cri.LinuxContainerResources, facts: NodeFacts) -> Spec:
     return changes
 
 
-def capabilities(context: cri.LinuxContainerSecurityContext, node: Sequence[str]) -> list[str]:
-    """CAP_ names, sorted. `ALL` and privileged mean what the node itself has."""
-    if context.privileged:
-        return sorted(f"CAP_{name}" for name in node)
-    added = [_bare(c) for c in context.capabilities.add_capabilities]
-    dropped = [_bare(c) for c in context.capabilities.drop_capabilities]
-    names = set(node if "ALL" in added else DEFAULT_CAPABILITIES)
-    if "ALL" in dropped:
-        names = set(node if "ALL" in added else ())
-    names |= {c for c in added if c != "ALL"}
-    names -= {c for c in dropped if c != "ALL"}
-    return sorted(f"CAP_{name}" for name in names)
-
-
-def seccomp_profile(context: cri.LinuxContainerSecurityContext) -> cri.SecurityProfile:
-    """The profile asked for; the deprecated path field counts where the new one is absent."""
-    if context.HasField("seccomp"):
-        return context.seccomp
-    return _old_profile(context.seccomp_profile_path)
-
-
-def _old_profile(path: str) -> cri.SecurityProfile:
-    if path in ("runtime/default", "docker/default"):
-        return cri.SecurityProfile(profile_type=cri.SecurityProfile.RuntimeDefault)
-    if path in ("", "unconfined"):
-        return cri.SecurityProfile(profile_type=cri.SecurityProfile.Unconfined)
-    if path.startswith("localhost/"):
-        return cri.SecurityProfile(
-            profile_type=cri.SecurityProfile.Localhost,
-            localhost_ref=path.removeprefix("localhost/"),
-        )
-    raise invalid(f"seccomp profile {path!r}: expected unconfined, runtime/default or localhost/P")
-
-
 def _refuse(config: cri.ContainerConfig, facts: NodeFacts) -> None:
     """What cannot be honoured is refused by its name."""
     context = config.linux.security_context
@@ -247,42 +193,26 @@ def _refuse(config: cri.ContainerConfig, facts: NodeFacts) -> None:
             raise unimplemented(f"mount {mount.container_path!r}: image volumes are not served")
         if mount.uidMappings or mount.gidMappings:
             raise unimplemented(f"mount {mount.container_path!r}: id mappings are not served")
+        if mount.recursive_read_only and not facts.recursive_read_only:
+            raise unimplemented(
+                f"mount {mount.container_path!r}: recursive_read_only needs Linux 5.12 and runc 1.1"
+            )
 
 
 def _process(request: Request) -> Spec:
     config, facts = request.config, request.facts
     context = config.linux.security_context
-    names = capabilities(context, facts.capabilities)
-    sets: Spec = {"bounding": names, "effective": names, "permitted": names}
-    if ambient := context.capabilities.add_ambient_capabilities:
-        wanted = facts.capabilities if "ALL" in ambient else [_bare(c) for c in ambient]
-        sets["ambient"] = sets["inheritable"] = sorted(f"CAP_{name}" for name in wanted)
     changes: Spec = {
-        "capabilities": sets,
+        "capabilities": nerdctl_security.capability_sets(context, facts.capabilities),
         "noNewPrivileges": context.no_new_privs,
         "terminal": config.tty,
     }
     score = config.linux.resources.oom_score_adj
     if score > 0 or facts.can_lower_oom_score:
         changes["oomScoreAdj"] = score
-    if profile := _apparmor(context, facts):
+    if profile := nerdctl_security.apparmor(context, facts):
         changes["apparmorProfile"] = profile
     return changes
-
-
-def _apparmor(context: cri.LinuxContainerSecurityContext, facts: NodeFacts) -> str:
-    kind = context.apparmor.profile_type
-    name = context.apparmor.localhost_ref
-    if not context.HasField("apparmor"):
-        old = context.apparmor_profile
-        kind = cri.SecurityProfile.Unconfined
-        if old.startswith("localhost/"):
-            kind, name = cri.SecurityProfile.Localhost, old.removeprefix("localhost/")
-    if kind != cri.SecurityProfile.Localhost:
-        return ""
-    if not facts.apparmor:
-        raise invalid(f"AppArmor profile {name!r}: this node has no AppArmor")
-    return name.removeprefix("localhost/")
 
 
 def _spaces(paths: SandboxPaths) -> dict[str, str | None]:
@@ -314,7 +244,7 @@ def _paths_in_proc(changes: Spec, context: cri.LinuxContainerSecurityContext) ->
 
 def _seccomp(changes: Spec, request: Request) -> None:
     context = request.config.linux.security_context
-    profile = seccomp_profile(context)
+    profile = nerdctl_security.seccomp_profile(context)
     if context.privileged or profile.profile_type == cri.SecurityProfile.Unconfined:
         changes["linux_absent"].append("seccomp")
     elif request.seccomp is not None:
@@ -399,10 +329,6 @@ def _options(mount: cri.Mount) -> list[str]:
 
 def _bind(source: str, target: str, options: list[str]) -> Spec:
     return {"destination": target, "type": "bind", "source": source, "options": options}
-
-
-def _bare(capability: str) -> str:
-    return capability.upper().removeprefix("CAP_")
 
 
 def _set(**values: int | str) -> Spec:

@@ -1,30 +1,64 @@
 """What containerd calls in place of runc: finishes a container's OCI spec, then becomes runc.
 
 nerdctl cannot say all that CRI asks for (shared UTS and IPC namespaces by path, masked paths, mount
-propagation, group policy, ...). So for `create` this program applies the changes that the shim
-wrote down, opens the container's standard streams, and replaces itself with runc. Every other
-command never comes here: the launcher (see `LAUNCHER`) hands those to runc directly.
+propagation, group policy, ...). So at `create` the spec gets the changes that the shim wrote down:
 
-The streams are FIFOs that the container opens for reading *and* writing: a reader that dies never
-breaks the container's pipe, it only stops the flow until there is a reader again.
+    LAUNCHER    containerd starts it. At `create` it writes runc's arguments into the container's
+                directory, rings, waits for the verdict, opens the container's standard streams and
+                becomes runc. With any other command it becomes runc at once.
+    answer      in the log daemon, which is there already: an interpreter started for each
+                container would cost as much CPU as runc does
 
-Standard library only; run with `python -ISE`. `apply` is pure.
+The launcher holds both FIFOs open for reading *and* writing, so a daemon that dies takes nothing of
+what was said with it; the next one finds the arguments (`has_asked`) and answers.
+The container's streams are opened the same way: a reader that dies never breaks the container's
+pipe, it only stops the flow until there is a reader again.
+
+Standard library only. `apply` is pure.
 """
 
 import json
 import os
-import sys
 from typing import Any
 
-EDITS, RUNC_NOTES = "edits.json", "runc.json"
-STDIN, STDOUT, STDERR = "stdin", "stdout", "stderr"
+EDITS, RUNC_NOTES, ARGUMENTS = "edits.json", "runc.json", "arguments"
+STDIN, STDOUT, STDERR, CONSOLE = "stdin", "stdout", "stderr", "console"
+ASK, ANSWER = "ask", "answer"
+FIFOS = (STDIN, STDOUT, STDERR, ASK, ANSWER)
+_END = "."
 
 LAUNCHER = """#!/bin/sh
-for word in "$@"; do
-  case "$word" in create) exec '{python}' -ISE '{program}' '{runc}' '{directory}' "$@";; esac
-  case "$word" in start|kill|delete|state|exec|ps|events|update) break;; esac
+runc='{runc}'
+creating=
+for word; do
+  case "$word" in
+    create) creating=yes ;;
+    start|kill|delete|state|exec|ps|events|update) [ "$creating" ] || exec "$runc" "$@" ;;
+  esac
 done
-exec '{runc}' "$@"
+[ "$creating" ] || exec "$runc" "$@"
+for id; do :; done
+here='{directory}'/"$id"
+exec 3<>"$here/ask" 4<>"$here/answer" || exit 1
+printf '%s\\n' "$@" . > "$here/arguments"
+echo >&3
+read -r verdict <&4
+exec 3>&- 4>&- < /dev/null
+case "$verdict" in
+  terminal)
+    left=$#
+    while [ $left -gt 0 ]; do
+      set -- "$@" "$1"
+      [ "$1" = create ] && set -- "$@" --console-socket console
+      shift
+      left=$((left - 1))
+    done
+    exec > /dev/null 2>&1 ;;
+  stdin) exec < "$here/stdin" 1<>"$here/stdout" 2<>"$here/stderr" ;;
+  streams) exec 1<>"$here/stdout" 2<>"$here/stderr" ;;
+  *) echo "$verdict" >&2; exit 1 ;;
+esac
+exec "$runc" "$@"
 """
 
 Spec = dict[str, Any]
@@ -87,31 +121,41 @@ def _mounts(given: list[Spec], edits: Spec) -> list[Spec]:
     return [*kept, *edits["mounts"]]
 
 
-def _open_streams(directory: str, edits: Spec) -> None:
-    null = os.open("/dev/null", os.O_RDWR)
-    os.dup2(null, 0)
-    if edits["tty"]:
-        os.dup2(null, 1)
-        os.dup2(null, 2)
-        return
-    for name, number in ((STDOUT, 1), (STDERR, 2)):
-        os.dup2(os.open(os.path.join(directory, name), os.O_RDWR), number)
-    if edits["stdin"]:
-        reader = os.open(os.path.join(directory, STDIN), os.O_RDONLY | os.O_NONBLOCK)
-        os.set_blocking(reader, True)
-        os.dup2(reader, 0)
+def has_asked(directory: str) -> bool:
+    """True if the container's launcher has written down all of runc's arguments."""
+    return _arguments(directory) is not None
 
 
-def main(runc: str, containers: str, arguments: list[str]) -> None:
-    container_id = arguments[-1]
-    directory = os.path.join(containers, container_id)
-    with open(os.path.join(directory, EDITS), encoding="utf-8") as file:
-        edits = json.load(file)
+def answer(directory: str) -> None:
+    """Tells the launcher that waits how to go on, once its spec is finished."""
+    try:
+        verdict = _prepare(directory, _arguments(directory) or [])
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        verdict = f"{type(error).__name__}: {error}".replace("\n", " ")
+    # The launcher has it open already; without one, nobody waits for this.
+    fd = os.open(os.path.join(directory, ANSWER), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.write(fd, verdict.encode() + b"\n")
+    finally:
+        os.close(fd)
+
+
+def _arguments(directory: str) -> list[str] | None:
+    try:
+        with open(os.path.join(directory, ARGUMENTS), encoding="utf-8") as file:
+            *arguments, end = file.read().splitlines()
+    except (OSError, ValueError):
+        return None
+    return arguments if end == _END else None
+
+
+def _prepare(directory: str, arguments: list[str]) -> str:
+    """Finishes the spec and notes what the shim wants to know of it; the launcher's verdict."""
+    edits = _read(os.path.join(directory, EDITS))
     bundle = _value(arguments, "--bundle")
-    path = os.path.join(bundle, "config.json")
-    with open(path, encoding="utf-8") as file:
-        spec = apply(json.load(file), edits)
-    with open(path, "w", encoding="utf-8") as file:
+    config = os.path.join(bundle, "config.json")
+    spec = apply(_read(config), edits)
+    with open(config, "w", encoding="utf-8") as file:
         json.dump(spec, file)
     user = spec["process"]["user"]
     notes = {
@@ -123,16 +167,20 @@ def main(runc: str, containers: str, arguments: list[str]) -> None:
     }
     with open(os.path.join(directory, RUNC_NOTES), "w", encoding="utf-8") as file:
         json.dump(notes, file)
-    _open_streams(directory, edits)
     if edits["tty"]:
-        at = arguments.index("create") + 1
-        arguments[at:at] = ["--console-socket", os.path.join(directory, "console")]
-    os.execv(runc, [runc, *arguments])
+        # runc works in the bundle: from there the socket's path is short, as it has to be.
+        link = os.path.join(bundle, CONSOLE)
+        if not os.path.lexists(link):
+            os.symlink(os.path.join(directory, CONSOLE), link)
+        return "terminal"
+    return "stdin" if edits["stdin"] else "streams"
+
+
+def _read(path: str) -> Spec:
+    with open(path, encoding="utf-8") as file:
+        tree: Spec = json.load(file)
+    return tree
 
 
 def _value(arguments: list[str], flag: str) -> str:
     return arguments[arguments.index(flag) + 1]
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])

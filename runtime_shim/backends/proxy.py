@@ -97,12 +97,15 @@ class ProxyBackend:
     async def info(self) -> RuntimeInfo:
         version = await self._remote.call("Version", cri.VersionRequest())
         status = await self._remote.call("Status", cri.StatusRequest())
+        default = next((h for h in status.runtime_handlers if not h.name), cri.RuntimeHandler())
         problems = {c.type: c.message or c.reason for c in status.status.conditions if not c.status}
         return RuntimeInfo(
             name=f"podpath-proxy-{version.runtime_name}",
             version=version.runtime_version,
             runtime_problem=problems.get("RuntimeReady", ""),
             network_problem=problems.get("NetworkReady", ""),
+            supplemental_groups_policy=status.features.supplemental_groups_policy,
+            recursive_read_only_mounts=default.features.recursive_read_only_mounts,
         )
 
     async def set_pod_cidr(self, cidr: str) -> None:

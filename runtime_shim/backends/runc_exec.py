@@ -212,7 +212,8 @@ async def _spawn(
             start_new_session=True,
         )
     except OSError as error:
-        raise CriError(Code.UNAVAILABLE, f"{line[0]}: {os.strerror(error.errno or 0)}") from error
+        code = Code.INVALID_ARGUMENT if error.errno == errno.E2BIG else Code.UNAVAILABLE
+        raise CriError(code, f"{line[0]}: {os.strerror(error.errno or 0)}") from error
 
 
 async def _kill(process: asyncio.subprocess.Process, scratch: Path) -> None:

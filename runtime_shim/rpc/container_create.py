@@ -6,6 +6,7 @@ from protos.cri import runtime_v1_pb2 as cri
 from runtime_shim.errors import Code, CriError, invalid, precondition
 from runtime_shim.runtime import EVENT_CREATED, Runtime, stop_quietly
 from runtime_shim.state import NOTREADY, ContainerRecord, SandboxRecord, container_name
+from runtime_shim.unhonoured import check
 
 
 async def create_container(
@@ -18,6 +19,7 @@ async def create_container(
     """
     sandbox = runtime.state.sandbox(request.pod_sandbox_id)
     config = request.config
+    check(config, "config", runtime.warnings)
     _check(sandbox, config)
     backend = runtime.backend(sandbox.handler)
     name = container_name(sandbox.id, config)
@@ -25,7 +27,8 @@ async def create_container(
     try:
         image = await backend.image(config.image.image)  # 2
         if image is None:
-            raise CriError(Code.NOT_FOUND, f"image {config.image.image!r} is not present")
+            where = f" in runtime handler {sandbox.handler!r}" if sandbox.handler else ""
+            raise CriError(Code.NOT_FOUND, f"image {config.image.image!r} is not present{where}")
         log_path = _log_path(sandbox.config, config)
         created = await backend.create_container(sandbox, config, image, log_path)  # 3
     except BaseException:
@@ -62,6 +65,11 @@ def _check(sandbox: SandboxRecord, config: cri.ContainerConfig) -> None:
     for mount in config.mounts:
         if not posixpath.isabs(mount.container_path):
             raise invalid(f"config.mounts: {mount.container_path!r} is not an absolute path")
+        if not mount.HasField("image") and not posixpath.isabs(mount.host_path):
+            raise invalid(f"config.mounts: {mount.host_path!r} is not an absolute path")
+    for device in config.devices:
+        if not posixpath.isabs(device.host_path):
+            raise invalid(f"config.devices: {device.host_path!r} is not an absolute path")
     if ".." in config.log_path.split("/"):
         raise invalid(f"config.log_path: {config.log_path!r} leaves the log directory")
 

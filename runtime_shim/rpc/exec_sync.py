@@ -4,6 +4,7 @@ from protos.cri import runtime_v1_pb2 as cri
 from runtime_shim.errors import invalid, precondition
 from runtime_shim.runtime import Runtime
 from runtime_shim.state import RUNNING, ContainerRecord
+from runtime_shim.unhonoured import check
 
 
 async def exec_sync(runtime: Runtime, request: cri.ExecSyncRequest) -> cri.ExecSyncResponse:
@@ -11,6 +12,7 @@ async def exec_sync(runtime: Runtime, request: cri.ExecSyncRequest) -> cri.ExecS
 
     Raises: CriError DEADLINE_EXCEEDED after `timeout` s (0: none), when the command was killed.
     """
+    check(request, "request", runtime.warnings)
     if not request.cmd:
         raise invalid("cmd: a command is needed")
     if request.timeout < 0:

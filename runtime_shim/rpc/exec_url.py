@@ -6,10 +6,12 @@ from runtime_shim.errors import invalid, precondition, unimplemented
 from runtime_shim.rpc.exec_sync import running_container
 from runtime_shim.runtime import Runtime, StreamUrls
 from runtime_shim.state import READY
+from runtime_shim.unhonoured import check
 
 
 async def get_exec(runtime: Runtime, request: cri.ExecRequest) -> cri.ExecResponse:
     """Raises: CriError INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (does not run)."""
+    check(request, "request", runtime.warnings)
     if not request.cmd:
         raise invalid("cmd: a command is needed")
     _check_streams(request)

@@ -1,9 +1,12 @@
 """RunPodSandbox."""
 
+import ipaddress
+
 from protos.cri import runtime_v1_pb2 as cri
 from runtime_shim.errors import invalid
 from runtime_shim.runtime import EVENT_CREATED, EVENT_STARTED, Runtime
 from runtime_shim.state import SandboxRecord, sandbox_name
+from runtime_shim.unhonoured import check
 
 
 async def run_pod_sandbox(
@@ -15,6 +18,7 @@ async def run_pod_sandbox(
     NOT_FOUND (unknown runtime handler), or the engine's.
     """
     config = request.config
+    check(config, "config", runtime.warnings)
     _check(config)
     backend = runtime.backend(request.runtime_handler)
     name = sandbox_name(config)
@@ -51,3 +55,15 @@ def _check(config: cri.PodSandboxConfig) -> None:
     for mapping in config.port_mappings:
         if not 0 <= mapping.container_port <= 65535 or not 0 <= mapping.host_port <= 65535:
             raise invalid(f"config.port_mappings: no such port in {mapping.container_port}")
+        if mapping.host_ip and not _is_address(mapping.host_ip):
+            raise invalid(f"config.port_mappings: {mapping.host_ip!r} is not an IP address")
+    if ".." in config.linux.cgroup_parent.split("/"):
+        raise invalid(f"config.linux.cgroup_parent: {config.linux.cgroup_parent!r} climbs up")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -36,10 +36,11 @@ async def status(runtime: Runtime, request: cri.StatusRequest) -> cri.StatusResp
             message=problem,
         )
     for handler in sorted(runtime.backends):
+        offered = await runtime.backend(handler).info() if handler else info
         response.runtime_handlers.add(
-            name=handler, features=cri.RuntimeHandlerFeatures(recursive_read_only_mounts=False)
-        )
-    response.features.supplemental_groups_policy = True
+            name=handler
+        ).features.recursive_read_only_mounts = offered.recursive_read_only_mounts
+    response.features.supplemental_groups_policy = info.supplemental_groups_policy
     if request.verbose:
         response.info["backend"] = info.name
     return response
@@ -63,7 +64,7 @@ async def update_runtime_config(
         ipaddress.ip_network(first, strict=False)
     except ValueError as error:
         raise invalid(f"pod_cidr: {error}") from None
-    for backend in runtime.backends.values():
+    for backend in set(runtime.backends.values()):
         await backend.set_pod_cidr(first)
     runtime.checkpoints.note(POD_CIDR_NOTE, first)
     return cri.UpdateRuntimeConfigResponse()

@@ -14,14 +14,8 @@ from podpath.component_base.clock import SystemClock
 from protos.cri import runtime_v1_pb2 as cri
 from runtime_shim.errors import CriError
 from tests.support import containerd
-from tests.support.shims import (
-    Cri,
-    ShimProcess,
-    container_config,
-    fake_shim,
-    in_memory,
-    sandbox_config,
-)
+from tests.support.shim_process import ShimProcess, shim_on
+from tests.support.shims import Cri, container_config, fake_shim, in_memory, sandbox_config
 
 ENGINES = [
     pytest.param("fake", id="fake"),
@@ -37,14 +31,7 @@ def nerdctl_shim(tmp_path_factory: pytest.TempPathFactory):
         pytest.skip(problem)
     root = tmp_path_factory.mktemp("nerdctl")
     with containerd.running(root / "containerd") as engine:
-        for image in (image_tar.BUSYBOX_IMAGE, image_tar.PAUSE_IMAGE):
-            engine.load("contract", image)
-        flags = (
-            f"--containerd-address={engine.address}",
-            "--containerd-namespace=contract",
-            "--pod-cidr=10.181.0.0/24",
-        )
-        shim = ShimProcess(root, flags)
+        shim = shim_on(root, engine, "contract")
         shim.start()
         try:
             yield shim
@@ -57,7 +44,7 @@ def proxy_shim(tmp_path_factory: pytest.TempPathFactory):
     if problem := containerd.available():
         pytest.skip(problem)
     root = tmp_path_factory.mktemp("proxy")
-    with containerd.running_cri(root / "containerd", subnet="10.187.0.0/24") as engine:
+    with containerd.running_cri(root / "containerd") as engine:
         engine.load(containerd.CRI_NAMESPACE, image_tar.BUSYBOX_IMAGE)
         record = root / "calls.jsonl"
         flags = (
@@ -129,7 +116,7 @@ async def test_a_sandbox_has_an_address_until_it_is_stopped(engine: Cri) -> None
     sandbox_id = await engine.run_sandbox(sandbox_config("addressed"))
     ready = await engine.sandbox_status(sandbox_id)
     assert ready.state == cri.SANDBOX_READY
-    assert ready.network.ip.startswith("10.1")
+    assert ready.network.ip.startswith("10.")
     await engine.stop_sandbox(sandbox_id)
     stopped = await engine.sandbox_status(sandbox_id)
     assert stopped.state == cri.SANDBOX_NOTREADY
@@ -227,13 +214,35 @@ async def test_lists_are_filtered(engine: Cri) -> None:
     assert await found(cri.ContainerFilter(pod_sandbox_id="f" * 64)) == set()
 
 
+@pytest.mark.e2e
+async def test_looking_starts_no_process(nerdctl_shim: ShimProcess) -> None:
+    """What a kubelet asks every second, and every ten for its figures."""
+    async with nerdctl_shim.client() as client:
+        sandbox_id, container_id = await client.running(
+            sandbox_config("looked-at"), container_config()
+        )
+        await client.exec_sync(container_id, "true")
+        before = nerdctl_shim.children_seen()
+        for _ in range(20):
+            assert container_id in [c.id for c in await client.containers()]
+            assert sandbox_id in [s.id for s in await client.sandboxes()]
+            await client.status(container_id)
+            await client.sandbox_status(sandbox_id)
+            await client.service.ListContainerStats(cri.ListContainerStatsRequest())
+            await client.service.ListPodSandboxStats(cri.ListPodSandboxStatsRequest())
+            await client.service.Version(cri.VersionRequest())
+            await client.service.Status(cri.StatusRequest())
+        assert nerdctl_shim.children_seen() == before
+        await client.exec_sync(container_id, "true")
+        assert nerdctl_shim.children_seen() > before  # the measure sees a process
+        await client.empty()
+
+
 async def test_exec_sync_returns_output_and_code(engine: Cri) -> None:
     _, container_id = await engine.running(sandbox_config("exec"), container_config())
-    request = cri.ExecSyncRequest(container_id=container_id, cmd=["echo", "hello", "there"])
-    answer = await engine.service.ExecSync(request)
+    answer = await engine.exec_sync(container_id, "echo", "hello", "there")
     assert (answer.stdout, answer.exit_code) == (b"hello there\n", 0)
-    request = cri.ExecSyncRequest(container_id=container_id, cmd=["sh", "-c", "exit 7"])
-    assert (await engine.service.ExecSync(request)).exit_code == 7
+    assert (await engine.exec_sync(container_id, "sh", "-c", "exit 7")).exit_code == 7
 
 
 async def test_exec_needs_a_running_container(engine: Cri) -> None:
@@ -294,6 +303,20 @@ async def test_logs_are_in_cri_format(engine: Cri, tmp_path: Path, log_time: str
     assert [f[1:] for f in fields] == [["stdout", "F", "one"], ["stdout", "F", "two"]]
     for time, *_ in fields:
         assert re.fullmatch(log_time, time), time
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+async def test_a_terminal(engine: Cri, tmp_path: Path) -> None:
+    """In a directory that is longer than the path of a socket may be."""
+    logs = tmp_path / ("long" * 30)
+    sandbox = sandbox_config("typing", log_directory=str(logs))
+    config = container_config("main", "sh", "-c", "test -t 0 && echo a terminal; sleep 1000")
+    config.tty = config.stdin = True
+    await engine.running(sandbox, config)
+    path = logs / "main/0.log"
+    async with asyncio.timeout(10):
+        while not path.exists() or "stdout F a terminal" not in path.read_text():
+            await asyncio.sleep(0.02)
 
 
 async def test_stats_of_a_running_container(engine: Cri) -> None:

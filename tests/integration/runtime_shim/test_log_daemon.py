@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from podpath.component_base.streaming.process import Output
+from runtime_shim.backends import oci_runtime
 from runtime_shim.errors import CriError
 from runtime_shim.log_client import LogClient, LoggedContainer
 
@@ -28,8 +29,8 @@ class Bench:
     async def container(self, name: str = "c", *, stdin: bool = False) -> LoggedContainer:
         directory = self.root / "containers" / name
         directory.mkdir(parents=True)
-        for stream in ("stdin", "stdout", "stderr"):
-            os.mkfifo(directory / stream)
+        for fifo in oci_runtime.FIFOS:
+            os.mkfifo(directory / fifo)
         container = LoggedContainer(
             name, directory, str(self.root / "logs" / name / "0.log"), False, stdin, stdin
         )

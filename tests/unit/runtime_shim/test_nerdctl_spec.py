@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from protos.cri import runtime_v1_pb2 as cri
-from runtime_shim.backends import nerdctl_argv, nerdctl_spec, oci_runtime
-from runtime_shim.backends.nerdctl_spec import Device, NodeFacts, Request, SandboxPaths
+from runtime_shim.backends import nerdctl_argv, nerdctl_security, nerdctl_spec, oci_runtime
+from runtime_shim.backends.nerdctl_spec import Request, SandboxPaths
 from runtime_shim.errors import Code, CriError
+from runtime_shim.node_facts import Device, NodeFacts
 from tests.support.shims import container_config, sandbox_config
 
 NULL = Device("/dev/null", "c", 1, 3, 0o666, 0, 0)
@@ -19,6 +20,7 @@ FACTS = NodeFacts(
     selinux=False,
     memory_swap=False,
     hugetlb=False,
+    recursive_read_only=True,
     cgroup_v2=False,
     list_devices=lambda path: [NULL] if path in ("/dev", "/dev/null") else [],
 )
@@ -81,7 +83,7 @@ def test_pid_namespaces(mode: "cri.NamespaceMode", pid: str | None) -> None:
 @pytest.mark.parametrize(
     ("capability", "privileged", "expected"),
     [
-        pytest.param({}, False, len(nerdctl_spec.DEFAULT_CAPABILITIES), id="default"),
+        pytest.param({}, False, len(nerdctl_security.DEFAULT_CAPABILITIES), id="default"),
         pytest.param({"add_capabilities": ["net_admin"]}, False, 15, id="one more"),
         pytest.param({"drop_capabilities": ["CAP_KILL"]}, False, 13, id="one less"),
         pytest.param({"drop_capabilities": ["ALL"]}, False, 0, id="none"),
@@ -271,9 +273,9 @@ def test_command_and_arguments(command: list[str], args: list[str], expected: li
 def test_a_group_needs_a_user() -> None:
     group = cri.LinuxContainerSecurityContext(run_as_group=cri.Int64Value(value=5))
     with pytest.raises(CriError):
-        nerdctl_spec.user(group)
+        nerdctl_security.user(group)
     group.run_as_user.value = 0
-    assert nerdctl_spec.user(group) == "0:5"
+    assert nerdctl_security.user(group) == "0:5"
 
 
 SPEC: dict[str, Any] = {

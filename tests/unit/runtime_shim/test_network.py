@@ -5,8 +5,7 @@ import sys
 import pytest
 
 from protos.cri import runtime_v1_pb2 as cri
-from runtime_shim import command, network
-from runtime_shim.backends.nerdctl import signal_number
+from runtime_shim import command, network, stop_signal
 from runtime_shim.backends.nerdctl_images import docker_config, index, pull_error
 from runtime_shim.errors import Code
 from runtime_shim.node_facts import capabilities
@@ -52,7 +51,7 @@ def test_overlapping_networks_are_found(cidr: str, own: str, taken: str) -> None
     [("SIGTERM", 15), ("KILL", 9), ("3", 3), ("SIGRTMINPLUS3", 37), ("RTMIN+3", 37), ("odd", 15)],
 )
 def test_signals_by_any_name(name: str, number: int) -> None:
-    assert signal_number(name) == number
+    assert stop_signal.number(name) == number
 
 
 @pytest.mark.parametrize(

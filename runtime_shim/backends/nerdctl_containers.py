@@ -1,0 +1,132 @@
+"""The containers that nerdctl holds, with the directory of each: made, started, removed, looked at.
+
+STATE_DIR/containers/ID/  stdin stdout stderr ask answer    FIFOs, see oci_runtime.py
+                          edits.json                        changes of its OCI spec
+                          arguments runc.json               what its launcher was told
+"""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from runtime_shim import command
+from runtime_shim.backends import nerdctl_argv, oci_runtime
+from runtime_shim.backends.nerdctl_argv import NerdctlSettings
+from runtime_shim.errors import Code, CriError
+from runtime_shim.turns import Rank, Turns
+
+
+class EngineContainers:
+    """nerdctl's containers of one state directory."""
+
+    def __init__(self, settings: NerdctlSettings, directory: Path, runc: str, turns: Turns) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._runc = runc
+        self._turns = turns
+
+    def begin(self) -> None:
+        """Writes the launcher down."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        launcher = Path(self._settings.launcher)
+        text = oci_runtime.LAUNCHER.format(runc=self._runc, directory=self._directory)
+        launcher.write_text(text)
+        launcher.chmod(0o755)
+
+    def directory(self, container_id: str) -> Path:
+        return self._directory / container_id
+
+    async def create(
+        self, creation: nerdctl_argv.Creation, edits: Callable[[str], oci_runtime.Spec]
+    ) -> str:
+        """A container that does not run yet; `edits` makes its spec's changes from its id.
+
+        Returns the id. On failure nothing of it is left. Raises: CriError.
+        """
+        async with self._turns.turn(Rank.CREATE):
+            finished = await command.run(nerdctl_argv.create(self._settings, creation))
+        if finished.code != 0:
+            raise CriError(Code.UNKNOWN, f"failed to create container: {finished.complaint()}")
+        new_id = finished.stdout.decode().split()[-1]
+        try:
+            directory = self.directory(new_id)
+            directory.mkdir(mode=0o700)
+            for name in oci_runtime.FIFOS:
+                os.mkfifo(directory / name, 0o600)
+            text = json.dumps(edits(new_id))
+            fd = os.open(directory / oci_runtime.EDITS, os.O_WRONLY | os.O_CREAT, 0o600)
+            with os.fdopen(fd, "w") as file:
+                file.write(text)
+        except BaseException:
+            await asyncio.shield(self.remove(new_id))
+            raise
+        return new_id
+
+    async def start(self, container_id: str) -> None:
+        """Raises: CriError."""
+        async with self._turns.turn(Rank.START):
+            finished = await command.run(nerdctl_argv.start(self._settings, container_id))
+        if finished.code != 0:
+            raise CriError(Code.UNKNOWN, f"failed to start container: {finished.complaint()}")
+
+    async def remove(self, container_id: str) -> None:
+        """Kills it if it runs. Idempotent. Raises: CriError."""
+        async with self._turns.turn(Rank.REMOVE):
+            finished = await command.run(nerdctl_argv.remove(self._settings, [container_id]))
+        complaint = finished.complaint().lower()
+        if finished.code != 0 and "no such container" not in complaint:
+            raise CriError(Code.UNKNOWN, f"failed to remove container: {finished.complaint()}")
+        shutil.rmtree(self.directory(container_id), ignore_errors=True)
+
+    async def remove_all_but(self, known: Collection[str], held: Collection[str]) -> int:
+        """Removes what nobody knows of the containers that are `held`, and directories that belong
+        to none; how many containers those were."""
+        if orphans := sorted(set(held) - set(known)):
+            await command.run(nerdctl_argv.remove(self._settings, orphans))
+        for name in set(os.listdir(self._directory)) - set(known):
+            shutil.rmtree(self.directory(name), ignore_errors=True)
+        return len(orphans)
+
+    async def inspect_all(self) -> dict[str, dict[str, Any]]:
+        """The `State` of each, by id."""
+        listed = await command.must(nerdctl_argv.list_ids(self._settings))
+        return await self.inspect(listed.decode().split())
+
+    async def inspect(self, container_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The `State` of those that there are, by id. Raises: CriError."""
+        if not container_ids:
+            return {}
+        finished = await command.run(nerdctl_argv.inspect(self._settings, container_ids))
+        try:
+            entries = command.json_entries(finished.stdout)
+        except ValueError as error:
+            raise CriError(Code.UNKNOWN, f"nerdctl inspect: {finished.complaint()}") from error
+        return {entry["Id"]: entry["State"] for entry in entries}
+
+    def pid(self, container_id: str) -> int:
+        """Of its first process, as runc wrote it down. Raises: CriError, OSError."""
+        return int(Path(self.notes(container_id)["pid_file"]).read_text())
+
+    def notes(self, container_id: str) -> dict[str, Any]:
+        """What the launcher was told, and who the container's user is. Raises: CriError."""
+        try:
+            path = self.directory(container_id) / oci_runtime.RUNC_NOTES
+            tree: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise CriError(Code.INTERNAL, f"container {container_id!r}: {error}") from error
+        return tree
+
+    def update_edits(self, container_id: str, resources: oci_runtime.Spec) -> None:
+        """Changes `linux.resources` of a container that was not started yet."""
+        path = self.directory(container_id) / oci_runtime.EDITS
+        edits = json.loads(path.read_text())
+        for part, values in resources.items():
+            if isinstance(values, dict):
+                edits["resources"].setdefault(part, {}).update(values)
+            else:
+                edits["resources"][part] = values
+        path.write_text(json.dumps(edits))
