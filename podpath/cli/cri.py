@@ -84,14 +84,19 @@ def replay(
 
 
 @app.command()
-def check(endpoint: EndpointArgument) -> None:
+def check(
+    endpoint: EndpointArgument,
+    flags: Annotated[
+        list[str] | None, typer.Argument(help="Further flags for critest, after --.")
+    ] = None,
+) -> None:
     """Run critest against a runtime, if critest is installed; its exit code is ours."""
     try:
         program = binaries.find("critest")
     except binaries.BinaryNotFoundError as error:
         raise _usage(str(error)) from None
-    flags = (f"--runtime-endpoint={endpoint}", f"--image-endpoint={endpoint}")
-    raise typer.Exit(subprocess.run((program, *flags), check=False).returncode)
+    argv = (program, f"--runtime-endpoint={endpoint}", f"--image-endpoint={endpoint}")
+    raise typer.Exit(subprocess.run((*argv, *(flags or ())), check=False).returncode)
 
 
 def _usage(message: str) -> typer.BadParameter:

@@ -22,4 +22,5 @@ def find(name: str) -> str:
     found = shutil.which(name)
     if found:
         return found
-    raise BinaryNotFoundError(f"{name} is not installed; `make setup` installs or builds it")
+    how = "make critest" if name == "critest" else "make setup"
+    raise BinaryNotFoundError(f"{name} is not installed; `{how}` installs or builds it")

@@ -19,7 +19,7 @@ from podpath.component_base import binaries
 from podpath.component_base.streaming.process import ByteStream, Process
 from podpath.component_base.streaming.spdy import TcpStream
 from protos.cri import runtime_v1_pb2 as cri
-from runtime_shim import command, leftovers, namespaces, node_facts, stop_signal
+from runtime_shim import cgroups, command, leftovers, namespaces, node_facts, stop_signal
 from runtime_shim.backend import (
     BackendContext,
     ContainerCreated,
@@ -113,17 +113,15 @@ class NerdctlBackend(NerdctlImages):
     async def recover(
         self, sandboxes: Sequence[SandboxRecord], containers: Sequence[ContainerRecord]
     ) -> Recovered:
-        """1. Let the last shim's programs end. 2. What does the engine hold? 3. Remove what no
-        record names. 4. Compare the rest."""
+        """1. Let the last shim's programs end. 2. Remove what no record names. 3. Compare the rest
+        of what the engine holds."""
         await leftovers.wait_for(self._marks(), self._clock)  # 1
         leftovers.kill_execs(frozenset(c.id for c in containers))
-        held = await self._containers.inspect_all()  # 2
         pauses = {s.engine["pause"]: s for s in sandboxes if s.engine.get("pause")}
         known = {c.id for c in containers} | pauses.keys()
-        if removed := await self._containers.remove_all_but(known, held):  # 3
-            _log.info("removed orphans", extra={"containers": removed})
+        held = await self._containers.remove_all_but(known)  # 2
         await self._sandboxes.unmake_all_but(s.id for s in sandboxes)
-        started: dict[str, int] = {}  # 4
+        started: dict[str, int] = {}  # 3
         exits: dict[str, ContainerExit] = {}
         for container in containers:
             state = held.get(container.id)
@@ -165,8 +163,9 @@ class NerdctlBackend(NerdctlImages):
             self._logs.close()
 
     async def remove_node(self) -> None:
-        """Removes the node's bridge and its rules (teardown.NodeRemover)."""
+        """Removes the node's bridge, rules and cgroup (teardown.NodeRemover)."""
         await self._network.remove()
+        cgroups.remove_empty(self._planner.own_cgroup)
 
     async def info(self) -> RuntimeInfo:
         problem = ""

@@ -7,6 +7,7 @@ STATE_DIR/containers/ID/  stdin stdout stderr ask answer    FIFOs, see oci_runti
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Collection, Sequence
@@ -18,6 +19,11 @@ from runtime_shim.backends import nerdctl_argv, oci_runtime
 from runtime_shim.backends.nerdctl_argv import NerdctlSettings
 from runtime_shim.errors import Code, CriError
 from runtime_shim.turns import Rank, Turns
+
+_log = logging.getLogger(__name__)
+
+SWEEPS = 3
+"""So often orphans are looked for: one may not be ready to be removed, or appear late."""
 
 
 class EngineContainers:
@@ -82,19 +88,29 @@ class EngineContainers:
             raise CriError(Code.UNKNOWN, f"failed to remove container: {finished.complaint()}")
         shutil.rmtree(self.directory(container_id), ignore_errors=True)
 
-    async def remove_all_but(self, known: Collection[str], held: Collection[str]) -> int:
-        """Removes what nobody knows of the containers that are `held`, and directories that belong
-        to none; how many containers those were."""
-        if orphans := sorted(set(held) - set(known)):
-            await command.run(nerdctl_argv.remove(self._settings, orphans))
-        for name in set(os.listdir(self._directory)) - set(known):
+    async def remove_all_but(self, known: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Removes the containers that nobody knows, and directories that belong to none.
+
+        Returns the `State` of those that are left, by id. Raises: CriError.
+        """
+        for _ in range(SWEEPS):
+            held = await self.inspect_all()
+            orphans = sorted(held.keys() - set(known))
+            if not orphans:
+                break
+            finished = await command.run(nerdctl_argv.remove(self._settings, orphans))
+            _log.info("removing orphans", extra={"ids": orphans, "code": finished.code})
+            if finished.code != 0:
+                _log.warning("orphans stay", extra={"complaint": finished.complaint()})
+        for name in set(os.listdir(self._directory)) - set(known) - held.keys():
             shutil.rmtree(self.directory(name), ignore_errors=True)
-        return len(orphans)
+        return held
 
     async def inspect_all(self) -> dict[str, dict[str, Any]]:
-        """The `State` of each, by id."""
+        """The `State` of each, by id; of one that was half removed there may be nothing to tell."""
         listed = await command.must(nerdctl_argv.list_ids(self._settings))
-        return await self.inspect(listed.decode().split())
+        ids = listed.decode().split()
+        return {i: {"Status": ""} for i in ids} | await self.inspect(ids)
 
     async def inspect(self, container_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The `State` of those that there are, by id. Raises: CriError."""

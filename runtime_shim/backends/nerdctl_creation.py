@@ -30,10 +30,9 @@ class Planner:
     """Plans containers; makes nothing but missing directories of mounts."""
 
     def __init__(self, sandboxes: SandboxDirectories, exits: Exits, namespace: str) -> None:
-        """`namespace`: the cgroup of containers whose Pod names none."""
         self._sandboxes = sandboxes
         self._exits = exits
-        self._namespace = namespace
+        self.own_cgroup = f"/{namespace}"  # of containers whose Pod names none
 
     def container(
         self,
@@ -91,7 +90,7 @@ class Planner:
         return Plan(creation, lambda i: nerdctl_spec.pause_edits(paths, cgroup(i)), cgroup)
 
     def _cgroups_below(self, parent: str) -> Callable[[str], str]:
-        base = parent.rstrip("/") or f"/{self._namespace}"
+        base = parent.rstrip("/") or self.own_cgroup
         return lambda container_id: f"{base}/{container_id}"
 
     def _shared_pid(self, sandbox: SandboxRecord) -> str:

@@ -1,20 +1,34 @@
 """`podpath cri`: calls passed on, written down, and played again."""
 
 import random
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
+from podpath.component_base import binaries
 from podpath.component_base.clock import SystemClock
 from protos.cri import runtime_v1_pb2 as cri
+from protos.cri import runtime_v1_pb2_grpc as services
 from runtime_shim import replay
 from runtime_shim.errors import Code, CriError
 from runtime_shim.passthrough import Passthrough
 from runtime_shim.remote_cri import RemoteCri, parse_faults
 from runtime_shim.server import serve
-from tests.support.shims import Cri, InMemory, container_config, fake_shim, sandbox_config
+from tests.support.shim_process import ShimProcess
+from tests.support.shims import (
+    IMAGE,
+    Cri,
+    InMemory,
+    container_config,
+    fake_shim,
+    sandbox_config,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -123,3 +137,72 @@ def test_the_command_says_what_is_wrong(words: tuple[str, ...]) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "no/such/file" in done.stderr or "expected unix" in done.stderr
+
+
+def podpath(*words: str) -> list[str]:
+    return [sys.executable, "-m", "podpath.cli.main", "cri", *words]
+
+
+def played(record: Path, endpoint: str) -> "subprocess.CompletedProcess[str]":
+    argv = podpath("replay", str(record), endpoint)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def fakes(tmp_path: Path) -> Iterator[tuple[ShimProcess, ShimProcess]]:
+    """Two runtimes, each a process."""
+    made = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        shim = ShimProcess(tmp_path / name, ["--backend=fake"])
+        shim.start()
+        made.append(shim)
+    yield made[0], made[1]
+    for shim in made:
+        shim.stop()
+
+
+@contextmanager
+def standing_between(endpoint: str, socket: Path, record: Path) -> Iterator[None]:
+    """`podpath cri proxy`, until Ctrl-C."""
+    argv = podpath("proxy", endpoint, f"--listen=unix://{socket}", f"--record={record}")
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert "passing calls on" in process.stdout.readline()
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, rest
+
+
+async def test_the_command_stands_between_and_plays_again(
+    fakes: tuple[ShimProcess, ShimProcess], tmp_path: Path
+) -> None:
+    socket, record = tmp_path / "proxy.sock", tmp_path / "calls"
+    pull = cri.PullImageRequest(image=cri.ImageSpec(image=IMAGE))
+    with standing_between(fakes[0].endpoint, socket, record):
+        async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
+            calls = Cri(services.RuntimeServiceStub(channel), services.ImageServiceStub(channel))
+            await calls.images.PullImage(pull)
+            await drive(calls)
+    same = played(record, fakes[1].endpoint)
+    assert (same.returncode, same.stdout) == (0, "0 differences\n"), same.stderr
+    fakes[1].stop()
+    gone = played(record, fakes[1].endpoint)
+    assert gone.returncode == 1
+    assert "RunPodSandbox: code OK became UNAVAILABLE" in gone.stdout
+
+
+def test_the_command_checks_a_runtime(fakes: tuple[ShimProcess, ShimProcess]) -> None:
+    argv = podpath("check", fakes[0].endpoint, "--", "--ginkgo.focus=should return version info")
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    try:
+        binaries.find("critest")
+    except binaries.BinaryNotFoundError:
+        assert done.returncode == 2
+        assert "make critest" in done.stderr
+    else:
+        assert done.returncode == 0, done.stdout
+        assert "1 Passed" in done.stdout

@@ -1,0 +1,135 @@
+"""Kubernetes' own kubelet as a node of a podpath cluster, on our shim. Only where it was built."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from podpath.component_base import binaries, pki
+from podpath.component_base.clock import SystemClock
+from tests.support.cluster import Cluster
+from tests.support.shim_process import ShimProcess
+
+NODE = "real-1"
+STOP_TIMEOUT_S = 30
+_SET_FOR_THE_WHOLE_MACHINE = (
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
+
+
+def available() -> str:
+    """Why it cannot run here; "" if it can."""
+    try:
+        binaries.find("kubelet")
+    except binaries.BinaryNotFoundError:
+        return "the real kubelet is not on the PATH"
+    return ""
+
+
+@contextmanager
+def running_kubelet(root: Path, cluster: Cluster, shim: ShimProcess) -> Iterator[None]:
+    """Runs while the block does; what it changes of the machine is put back."""
+    address = _own_address()
+    config = root / "kubelet.yaml"
+    config.write_text(yaml.safe_dump(_config(root, cluster, shim, address)))
+    argv = (
+        binaries.find("kubelet"),
+        f"--config={config}",
+        f"--kubeconfig={cluster.layout.kubeconfig}",
+        f"--root-dir={root / 'kubelet'}",
+        f"--cert-dir={root / 'certificates'}",
+        f"--hostname-override={NODE}",
+        f"--node-ip={address}",
+    )
+    with _sysctls_kept(), open(root / "kubelet.log", "wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(STOP_TIMEOUT_S)
+            _unmount_below(root / "kubelet")
+            _remove_cgroups()
+
+
+def _config(root: Path, cluster: Cluster, shim: ShimProcess, address: str) -> Mapping[str, object]:
+    names = pki.NodeNames(NODE, ips=(address,))
+    made = pki.ensure_cluster_pki(
+        cluster.layout.pki, pki.ClusterNames(nodes=(names,)), SystemClock()
+    )
+    serving = made.node_serving(NODE)
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port = probe.getsockname()[1]
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "containerRuntimeEndpoint": shim.endpoint,
+        "imageServiceEndpoint": shim.endpoint,
+        "cgroupDriver": "cgroupfs",
+        "oomScoreAdj": 0,
+        "failSwapOn": False,
+        "port": port,
+        "healthzPort": 0,
+        "podLogsDir": str(root / "pod-logs"),
+        "volumePluginDir": str(root / "plugins"),
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": False},
+            "x509": {"clientCAFile": str(made.ca.certificate)},
+        },
+        "authorization": {"mode": "AlwaysAllow"},
+        "tlsCertFile": str(serving.certificate),
+        "tlsPrivateKeyFile": str(serving.key),
+        "enforceNodeAllocatable": [],
+        "evictionHard": {"memory.available": "1Mi", "nodefs.available": "1%"},
+        "localStorageCapacityIsolation": False,
+        "makeIPTablesUtilChains": False,
+    }
+
+
+def _own_address() -> str:
+    """An address that is not loopback: the kubelet takes no other. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        address: str = probe.getsockname()[0]
+    return address
+
+
+@contextmanager
+def _sysctls_kept() -> Iterator[None]:
+    files = [Path("/proc/sys", name) for name in _SET_FOR_THE_WHOLE_MACHINE]
+    before = {path: path.read_text() for path in files if path.exists()}
+    try:
+        yield
+    finally:
+        for path, text in before.items():
+            if path.read_text() != text:
+                path.write_text(text)
+
+
+def _unmount_below(directory: Path) -> None:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split(" ")[4] for line in lines]
+    below = [p for p in points if p == str(directory) or p.startswith(f"{directory}/")]
+    for point in sorted(below, reverse=True):
+        subprocess.run(["umount", "--lazy", point], check=False)
+
+
+def _remove_cgroups() -> None:
+    """Those of its Pods and their classes, as far as they are empty."""
+    for directory, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
+        if "/kubepods" in directory:
+            try:
+                os.rmdir(directory)
+            except OSError:
+                continue
