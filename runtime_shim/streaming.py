@@ -102,7 +102,8 @@ class StreamingServer(StreamUrls):
             await self._port_forward(pending.request, head, connection)
         elif head.wants("websocket"):
             websocket = await accept_websocket(head, connection, WEBSOCKET_PROTOCOLS)
-            await self._command(pending.request, WebSocketCommand(websocket))
+            asked = _channels(pending.request) | {Channel.RESIZE}
+            await self._command(pending.request, WebSocketCommand(websocket, asked))
         else:
             await self._spdy_command(pending.request, head, connection)
 
@@ -134,15 +135,9 @@ class StreamingServer(StreamUrls):
         connection: Connection,
     ) -> None:
         protocol = await _switch_to_spdy(head, connection, spdy_command.PROTOCOLS)
-        expected = {Channel.ERROR}
-        for wanted, channel in (
-            (request.stdin, Channel.STDIN),
-            (request.stdout, Channel.STDOUT),
-            (request.stderr, Channel.STDERR),
-            (request.tty and protocol in spdy_command.PROTOCOLS[:2], Channel.RESIZE),
-        ):
-            if wanted:
-                expected.add(channel)
+        expected = _channels(request) | {Channel.ERROR}
+        if request.tty and protocol in spdy_command.PROTOCOLS[:2]:
+            expected.add(Channel.RESIZE)
         session = spdy.SpdySession(spdy.TcpStream(connection.reader, connection.writer))
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(session.run())
@@ -177,6 +172,16 @@ class StreamingServer(StreamUrls):
             await portforward.serve_port_forward(session, connect)
         finally:
             await session.close()
+
+
+def _channels(request: cri.ExecRequest | cri.AttachRequest) -> set[Channel]:
+    """Of the command's own streams, those that were asked for."""
+    asked = {
+        Channel.STDIN: request.stdin,
+        Channel.STDOUT: request.stdout,
+        Channel.STDERR: request.stderr,
+    }
+    return {channel for channel, wanted in asked.items() if wanted}
 
 
 async def _switch_to_spdy(

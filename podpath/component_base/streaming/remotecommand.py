@@ -9,7 +9,7 @@ Source: k8s.io/apimachinery pkg/util/remotecommand, k8s.io/kubelet pkg/cri/strea
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -35,6 +35,9 @@ class Channel(IntEnum):
     CLOSE = 255
 
 
+_FROM_CLIENT = (Channel.STDIN, Channel.RESIZE)
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """Something from the client; `data` None ends the channel."""
@@ -57,10 +60,11 @@ class CommandTransport(Protocol):
 
 
 class WebSocketCommand:
-    """Channels inside one WebSocket."""
+    """Channels inside one WebSocket. Those not asked for are silent in both directions."""
 
-    def __init__(self, websocket: WebSocket) -> None:
+    def __init__(self, websocket: WebSocket, asked: Collection[Channel]) -> None:
         self._websocket = websocket
+        self._asked = {*asked, Channel.ERROR}
 
     async def inputs(self) -> AsyncIterator[Input]:
         while (message := await self._websocket.receive()) is not None:
@@ -70,11 +74,12 @@ class WebSocketCommand:
             if number == Channel.CLOSE and data:
                 if data[0] == Channel.STDIN:
                     yield Input(Channel.STDIN, None)
-            elif number in (Channel.STDIN, Channel.RESIZE):
+            elif number in _FROM_CLIENT and number in self._asked:
                 yield Input(Channel(number), data)
 
     async def send(self, channel: Channel, data: bytes) -> None:
-        await self._websocket.send(bytes((channel,)) + data)
+        if channel in self._asked:
+            await self._websocket.send(bytes((channel,)) + data)
 
     async def finish(self, status: bytes) -> None:
         await self.send(Channel.ERROR, status)

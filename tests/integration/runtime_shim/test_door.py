@@ -47,6 +47,17 @@ async def test_exec_over_websocket(streaming: tuple[object, str]) -> None:
     await socket.close()
 
 
+async def test_a_stream_that_was_not_asked_for_is_not_sent(streaming: tuple[object, str]) -> None:
+    shim, container_id = streaming
+    request = cri.ExecRequest(container_id=container_id, cmd=["echo", "hello"], stderr=True)
+    url = (await shim.exec(request)).url  # type: ignore[attr-defined]
+    socket = await websocket.connect_websocket(url, ["v5.channel.k8s.io"])
+    first = await socket.receive()
+    assert first is not None
+    assert first[0] == 3  # the status, and no output before it
+    await socket.close()
+
+
 async def test_a_streaming_url_is_good_for_one_use(streaming: tuple[object, str]) -> None:
     shim, container_id = streaming
     request = cri.ExecRequest(container_id=container_id, cmd=["true"], stdout=True)
