@@ -10,6 +10,8 @@ Source: k8s.io/apiserver pkg/registry/rest/{create,update,delete}.go.
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from google.protobuf.message import Message
+
 from apiserver import validation
 from apiserver.validation.metadata import validate_metadata_update
 from podpath.api import json_codec, scheme
@@ -109,6 +111,15 @@ class GenericStrategy:
         pass
 
 
+# What of the metadata an update of the status may change: owners never.
+_WITH_STATUS = ("labels", "annotations", "finalizers", "managedFields")
+_WITH_STATUS_OF: dict[type[Message], tuple[str, ...]] = {
+    scheme.DEPLOYMENTS.message: ("annotations", "finalizers", "managedFields"),
+    scheme.VOLUMEATTACHMENTS.message: (),
+    scheme.VALIDATINGADMISSIONPOLICIES.message: (),
+}
+
+
 @dataclass(frozen=True)
 class StatusStrategy:
     """An update of the subresource `status`: everything but the status stays as it is."""
@@ -128,8 +139,7 @@ class StatusStrategy:
         meta.CopyFrom(new.metadata)
         new.CopyFrom(old)
         keep(new, status, "status")
-        # Labels, annotations and finalizers may change with a status, owners may not.
-        for part in ("labels", "annotations", "finalizers", "managedFields"):
+        for part in _WITH_STATUS_OF.get(type(new), _WITH_STATUS):
             keep(new.metadata, meta, part)
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:

@@ -337,6 +337,25 @@ async def test_scale_is_a_view_of_replicas(chain):
     assert (stored.spec.replicas, stored.metadata.generation) == (5, 3)
 
 
+async def test_labels_of_a_deployment_do_not_change_with_its_status(chain):
+    target = Target(scheme.DEPLOYMENTS, "default", "d")
+    made = Deployment()
+    made.metadata.name = "d"
+    made.metadata.labels["set"] = "first"
+    made.spec.selector.matchLabels["app"] = "d"
+    made.spec.template.metadata.labels["app"] = "d"
+    made.spec.template.spec.containers.add(name="c", image="busybox")
+    await chain.create(LOOPBACK, Target(scheme.DEPLOYMENTS, "default"), made)
+    patch = {
+        "metadata": {"labels": {"set": "second"}, "annotations": {"a": "b"}},
+        "status": {"readyReplicas": 1, "replicas": 1},
+    }
+    await chain.patch(LOOPBACK, named(target, "d", "status"), MERGE, patch)
+    stored = (await chain.get(LOOPBACK, target)).object
+    assert (stored.metadata.labels["set"], stored.metadata.annotations["a"]) == ("first", "b")
+    assert stored.status.readyReplicas == 1
+
+
 async def test_events_are_one_set_under_two_groups(chain):
     made = Event()
     made.metadata.name, made.involvedObject.name, made.message = "e", "web", "text"
