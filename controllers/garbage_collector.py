@@ -170,12 +170,22 @@ class GarbageCollector:
                 await self._delete_dependents_first(item)
             return None
         states = [(ref, await self._owner_state(item, ref)) for ref in meta.ownerReferences]
-        has_dependents = next(self._dependents(item.uid), None) is not None
-        decided = decisions.decide(meta, states, has_dependents=has_dependents)
+        dependents = [metadata_of(dependent) for _, dependent in self._dependents(item.uid)]
+        decided = decisions.decide(
+            meta,
+            states,
+            has_dependents=bool(dependents),
+            a_dependent_waits=any(map(decisions.waits_for_dependents, dependents)),
+        )
         if decided.drop:
             dropped = set(decided.drop)
             await modify(self._client, item.resource, meta, lambda o: remove_owners(o, dropped))
         elif decided.delete:
+            if decided.unblock:
+                unblocked = await modify(self._client, item.resource, meta, _unblock_owners)
+                if unblocked is None:
+                    return None
+                meta = metadata_of(unblocked)
             await self._delete(item, meta.resourceVersion, decided.policy)
         return None
 
@@ -255,6 +265,10 @@ class GarbageCollector:
             return True
 
         await modify(self._client, item.resource, metadata_of(obj), remove)
+
+
+def _unblock_owners(obj: Message) -> bool:
+    return decisions.unblock_owners(metadata_of(obj))
 
 
 def _item(resource: Resource[Any], obj: Message) -> Item:

@@ -24,11 +24,15 @@ class OwnerState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Drop the references to these uids, or delete with this propagation policy, or nothing."""
+    """Drop the references to these uids, or delete with this propagation policy, or nothing.
+
+    `unblock`: before the deletion, let the object hold none of its owners back.
+    """
 
     drop: tuple[str, ...] = ()
     delete: bool = False
     policy: str = ""
+    unblock: bool = False
 
 
 def decide(
@@ -36,8 +40,13 @@ def decide(
     owners: Sequence[tuple[OwnerReference, OwnerState]],
     *,
     has_dependents: bool,
+    a_dependent_waits: bool = False,
 ) -> Decision:
-    """As long as one owner stays, only the references to the others go; else the object goes."""
+    """As long as one owner stays, only the references to the others go; else the object goes.
+
+    `a_dependent_waits`: one of them is itself being deleted after its own dependents. Owners may
+    form a circle, and then each would wait for the next for ever.
+    """
     if not owners:
         return Decision()
     states = {state for _, state in owners}
@@ -47,12 +56,20 @@ def decide(
         )
     if OwnerState.WAITING in states and has_dependents:
         # The owner waits for all below it, so they go first as well.
-        return Decision(delete=True, policy="Foreground")
+        return Decision(delete=True, policy="Foreground", unblock=a_dependent_waits)
     if ORPHAN in meta.finalizers:
         return Decision(delete=True, policy="Orphan")
     if FOREGROUND in meta.finalizers:
         return Decision(delete=True, policy="Foreground")
     return Decision(delete=True, policy="Background")
+
+
+def unblock_owners(meta: ObjectMeta) -> bool:
+    """Holds no owner back from now on; False when that is so already."""
+    blocking = [reference for reference in meta.ownerReferences if reference.blockOwnerDeletion]
+    for reference in blocking:
+        reference.blockOwnerDeletion = False
+    return bool(blocking)
 
 
 def waits_for_dependents(meta: ObjectMeta) -> bool:

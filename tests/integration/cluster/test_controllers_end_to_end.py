@@ -66,6 +66,26 @@ def test_a_namespace_goes_with_all_it_holds(cluster):
     wait_until(lambda: not cluster.containers(), 90, "the containers to go")
 
 
+def test_owners_in_a_circle_do_not_wait_for_one_another_for_ever(cluster):
+    names = ("one", "two", "three")
+    for name in names:
+        cluster.kubectl("create", "configmap", name)
+    uids = {c["metadata"]["name"]: c["metadata"]["uid"] for c in cluster.items("configmaps")}
+    for name, owner in zip(names, (names[-1], *names), strict=False):
+        reference = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "name": owner,
+            "uid": uids[owner],
+            "blockOwnerDeletion": True,
+        }
+        patch = json.dumps({"metadata": {"ownerReferences": [reference]}})
+        cluster.kubectl("patch", "configmap", name, "--type=merge", "--patch", patch)
+    cluster.kubectl("delete", "configmap", "one", "--cascade=foreground", "--wait=false")
+    left = lambda: {c["metadata"]["name"] for c in cluster.items("configmaps")} & set(names)  # noqa: E731
+    wait_until(lambda: not left(), 90, "all three to go")
+
+
 def test_a_budget_holds_a_drain_up_until_it_can_spare_a_pod(cluster):
     cluster.kubectl("create", "deployment", "guarded", "--image=podpath/busybox:1.35",
                     "--replicas=2")  # fmt: skip

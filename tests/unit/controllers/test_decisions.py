@@ -121,6 +121,17 @@ def test_garbage(owners, has_dependents, finalizers, expected):
     assert garbage.decide(meta, owners, has_dependents=has_dependents) == expected
 
 
+def test_a_circle_of_owners_is_opened():
+    pod = a_pod(owner="web-1")
+    pod.metadata.ownerReferences[0].blockOwnerDeletion = True
+    owners = [(pod.metadata.ownerReferences[0], OwnerState.WAITING)]
+    decided = garbage.decide(pod.metadata, owners, has_dependents=True, a_dependent_waits=True)
+    assert decided == Decision(delete=True, policy="Foreground", unblock=True)
+    assert garbage.unblock_owners(pod.metadata)
+    assert not garbage.blocks_owner(pod.metadata, "uid-web-1")
+    assert not garbage.unblock_owners(pod.metadata)
+
+
 def test_only_blocking_references_hold_an_owner():
     pod = a_pod(owner="web-1")
     assert not garbage.blocks_owner(pod.metadata, "uid-web-1")
