@@ -1,6 +1,7 @@
 """`python -m scheduler`: the scheduler's process."""
 
 import asyncio
+import logging
 import random
 import socket
 import sys
@@ -8,7 +9,7 @@ import sys
 from podpath.client import kubeconfig
 from podpath.client.event_recorder import EventRecorder
 from podpath.client.grpc import GrpcClient
-from podpath.client.leader_election import LeaderElector, LeaseLock
+from podpath.client.leader_election import LeaderElector, LeaseLock, LostLeadershipError
 from podpath.component_base import logs, shutdown
 from podpath.component_base.clock import SystemClock
 from podpath.component_base.serving import diagnostics
@@ -23,9 +24,21 @@ from scheduler.schedule_one import SchedulingAlgorithm
 from scheduler.scheduler import Scheduler
 from scheduler.vectorised.algorithm import VectorisedAlgorithm
 
+log = logging.getLogger(__name__)
+
 
 async def run(settings: Config, configuration: Configuration) -> None:
-    """Watches at once, schedules while it leads."""
+    """Until cancelled. Whoever loses the lead begins anew, as another process would: whatever it
+    believed may be stale."""
+    while True:
+        try:
+            await serve(settings, configuration)
+        except* LostLeadershipError:
+            log.error("the lead is lost: beginning anew")
+
+
+async def serve(settings: Config, configuration: Configuration) -> None:
+    """Watches at once, schedules while it leads. Raises: LostLeadershipError."""
     clock = SystemClock()
     rng = random.Random(settings.seed or None)
     async with GrpcClient(kubeconfig.load(settings.kubeconfig)) as client:
@@ -73,7 +86,6 @@ async def run(settings: Config, configuration: Configuration) -> None:
                 settings.leader_elect_renew_deadline_s,
                 settings.leader_elect_retry_period_s,
             )
-            # Losing the lead ends the process: whatever it believes may be stale.
             await LeaderElector(client, lock, clock=clock, rng=rng).run(scheduler.lead)
 
 

@@ -173,6 +173,24 @@ async def _some(seen, count):
     return len(seen) >= count
 
 
+async def test_an_outage_longer_than_the_lease_costs_the_lead_and_not_the_process(tmp_path):
+    async with cluster([node("n0")]) as (server, client):
+        with scheduling(server, tmp_path, "one") as (process,):
+            await create_all(client, [pod("before")])
+            await eventually(lambda: placed(client, 1))
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                await eventually(lambda: _lost(process), 90)
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            await create_all(client, [pod("after")])
+            await eventually(lambda: placed(client, 2), 90)
+
+
+async def _lost(process):
+    return "the lead is lost" in process.log
+
+
 async def test_preemption_evicts_the_least_important_and_the_pod_takes_their_place(tmp_path):
     async with cluster([node("n0", cpu="4"), node("n1", cpu="4")]) as (server, client):
         for name, value in (("low", 1), ("middle", 5), ("high", 10)):

@@ -12,7 +12,7 @@ from scheduler.framework.events import Action, ClusterEvent, Registration
 from scheduler.framework.status import SUCCESS, unresolvable
 from scheduler.plugins.priority_sort import PrioritySort
 from scheduler.plugins.scheduling_gates import SchedulingGates
-from scheduler.queue import SchedulingQueue
+from scheduler.queue import BACKOFF_MAX_S, UNSCHEDULABLE_MAX_S, SchedulingQueue
 
 FIT = frozenset(("NodeResourcesFit",))
 
@@ -190,7 +190,7 @@ async def test_a_status_update_does_not_wake_an_unschedulable_pod(queue):
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Whatever happens, a Pod is in exactly one place and none is lost."""
+    """Whatever happens, a Pod is in exactly one place, none is lost, all come out in the end."""
 
     def __init__(self):
         super().__init__()
@@ -259,8 +259,63 @@ class QueueMachine(RuleBasedStateMachine):
         assert not waiting & set(self.deciding)
 
     def teardown(self):
+        for queued in self.deciding.values():
+            self.queue.requeue(queued, FIT)
+        self.clock.step(UNSCHEDULABLE_MAX_S + 1)
+        self.queue.flush_unschedulable()
+        self.clock.step(BACKOFF_MAX_S)
+        self.queue.flush_backoff()
+        gated = {uid for uid in self.known if self.queue._place.get(uid) == "gated"}
+        assert {queued.uid for queued in self.queue._take(100)} == self.known - gated
         self.loop.close()
 
 
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+async def test_other_gates_open_with_the_events_of_their_plugin(queue):
+    queue._pre_enqueue = lambda info: unresolvable("NodeAffinity", "not yet")
+    queue.add(pod("p"))
+    queue._pre_enqueue = SchedulingGates().pre_enqueue
+    queue.move(NODE_ADDED)
+    assert queue.counts()["gated"] == 1
+    queue.move(LABELS_CHANGED)
+    assert queue.counts()["active"] == 1
+
+
+async def test_who_only_waited_for_something_needs_no_back_off(queue):
+    queue.add(pod("p"))
+    (queued,) = await queue.pop(1)
+    queue.requeue(queued, FIT, pending=frozenset(("NodeAffinity",)))
+    queue.move(LABELS_CHANGED)
+    assert queue.counts()["active"] == 1
+
+
+async def test_a_retry_takes_a_pod_from_wherever_it_waits(queue, clock):
+    queue.add(pod("p"))
+    (queued,) = await queue.pop(1)
+    queue.retry("p")  # in flight: it counts when the Pod comes back
+    queue.requeue(queued, FIT)
+    assert queue.counts()["backoff"] == 1
+    clock.step(1)
+    (queued,) = await queue.pop(1)
+    queue.requeue(queued, FIT)
+    assert queue.counts()["unschedulable"] == 1
+    queue.retry("p")
+    assert queue.counts()["backoff"] == 1
+
+
+async def test_what_changed_of_a_pod_in_flight_concerns_it_alone(queue):
+    for name in ("p", "q"):
+        queue.add(pod(name))
+    queued = {q.uid: q for q in await queue.pop(2)}
+    changed = pod("p")
+    changed.spec.tolerations.add(key="k")
+    queue.update(changed)
+    mine = [Registration(scheme.PODS, Action.POD_TOLERATIONS)]
+    queue._interests = lambda _pod: {"NodeResourcesFit": mine}
+    for one in queued.values():
+        queue.requeue(one, FIT)
+    assert queue.counts() == {"active": 0, "backoff": 1, "unschedulable": 1, "gated": 0}
+    assert queue._place["p"] == "backoff"

@@ -90,3 +90,20 @@ async def test_whoever_gives_up_waiting_is_left_out():
     server.let()
     await asyncio.gather(waiting[0], waiting[2])
     assert server.calls == [["a"], ["c"]]
+
+
+@pytest.mark.parametrize("fault", ["raises", "too few"])
+async def test_a_fault_in_a_batch_is_an_error_to_its_callers(fault):
+    async def many(items):
+        if fault == "raises":
+            raise KeyError("a bug")
+        return []
+
+    server = Server()
+    batcher = Batcher(server.one, many, in_flight_max=1)
+    waiting = await settled(batcher, "abc")
+    server.let()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert results[0] == "A"
+    assert [r.reason for r in results[1:]] == ["InternalError", "InternalError"]
+    assert await batcher.call("d") == "D"
