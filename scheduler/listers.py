@@ -37,6 +37,9 @@ class Listers(Protocol):
     def list(self, resource: Resource[ObjectT], namespace: str = "") -> Sequence[ObjectT]:
         """All objects, or those of one namespace."""
 
+    def generation(self, resources: Iterable[Resource[Any]]) -> int:
+        """Grows with every change of any of these resources."""
+
 
 class StoreListers:
     """Over the stores of informers, or stores that a test filled."""
@@ -66,3 +69,6 @@ class StoreListers:
 
     def list(self, resource: Resource[ObjectT], namespace: str = "") -> Sequence[ObjectT]:
         return self._stores[resource].list(namespace)
+
+    def generation(self, resources: Iterable[Resource[Any]]) -> int:
+        return sum([self._stores[resource].generation for resource in resources])

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from podpath.api import quantity
-from protos.k8s.core_v1_pb2 import Node, Pod
+from protos.k8s.core_v1_pb2 import Node
 from scheduler.pod_info import PodInfo
 from scheduler.resources import NOTHING, Resources, ResourceSum
 
@@ -91,7 +91,7 @@ class NodeInfo:
             self.ports[port] += sign
             if not self.ports[port]:
                 del self.ports[port]
-        for claim in claims_of(pod.pod):
+        for claim in pod.claims:
             self.claims[claim] += sign
             if not self.claims[claim]:
                 del self.claims[claim]
@@ -122,12 +122,3 @@ class NodeInfo:
         twin.ports = Counter(self.ports)
         twin.claims = Counter(self.claims)
         return twin
-
-
-def claims_of(pod: Pod) -> list[tuple[str, str]]:
-    """(namespace, name) of the claims that the Pod's volumes name."""
-    return [
-        (pod.metadata.namespace, volume.volumeSource.persistentVolumeClaim.claimName)
-        for volume in pod.spec.volumes
-        if volume.volumeSource.HasField("persistentVolumeClaim")
-    ]

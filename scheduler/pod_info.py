@@ -74,6 +74,7 @@ class PodInfo:
 
     __slots__ = (
         "_signature",
+        "claims",
         "host_ports",
         "is_terminating",
         "key",
@@ -96,6 +97,7 @@ class PodInfo:
         self.is_terminating = meta.HasField("deletionTimestamp")
         self.request, self.nonzero_request = pod_requests(pod)
         self.host_ports = tuple(_host_ports(pod))
+        self.claims = tuple(claims_of(pod)) if spec.volumes else ()
         self.terms = self._parse_terms(pod)
         self._signature: tuple[object, ...] | None = None
 
@@ -183,6 +185,15 @@ def with_label_keys(
     if not added or selector.nothing:
         return selector
     return LabelSelector(selector.requirements + added)
+
+
+def claims_of(pod: Pod) -> list[tuple[str, str]]:
+    """(namespace, name) of the claims that the Pod's volumes name."""
+    return [
+        (pod.metadata.namespace, volume.volumeSource.persistentVolumeClaim.claimName)
+        for volume in pod.spec.volumes
+        if volume.volumeSource.HasField("persistentVolumeClaim")
+    ]
 
 
 def _host_ports(pod: Pod) -> Iterator[tuple[str, str, int]]:

@@ -94,6 +94,7 @@ class SchedulingAlgorithm:
         self.percentage = percentage_of_nodes_to_score
         self.next_start = 0
         self.extenders = extenders
+        self._asks_extenders = any(e.filters or e.scores for e in extenders)
 
     def schedule(self, framework: Framework, pod: PodInfo, nodes: Sequence[NodeInfo]) -> Decision:
         """Decides. Raises: PluginError."""
@@ -129,8 +130,7 @@ class SchedulingAlgorithm:
         return Decision(chosen, evaluated, len(feasible), state, best, explain=explain)
 
     def wanted(self, framework: Framework, node_count: int) -> int:
-        asked = any(extender.filters or extender.scores for extender in self.extenders)
-        any_will_do = not asked and not framework.score_plugins
+        any_will_do = not self._asks_extenders and not framework.score_plugins
         return feasible_nodes_wanted(node_count, self.percentage, any_will_do=any_will_do)
 
     def _nominated(

@@ -57,6 +57,8 @@ class Store(Generic[ObjectT]):
     """Objects by key and by index. Reads are cheap; what they return is shared and read-only."""
 
     def __init__(self) -> None:
+        self.generation = 0
+        """Grows with every change: whoever computed something sees whether it still holds."""
         self._objects: dict[ObjectKey, ObjectT] = {}
         self._namespaces: dict[str, dict[ObjectKey, ObjectT]] = {}
         self._functions: dict[str, IndexFunction] = {}
@@ -91,6 +93,7 @@ class Store(Generic[ObjectT]):
     def put(self, key: ObjectKey, obj: ObjectT) -> ObjectT | None:
         """Stores; returns what was there. For the informer and for tests."""
         old = self._objects.get(key)
+        self.generation += 1
         self._objects[key] = obj
         self._namespaces.setdefault(key.namespace, {})[key] = obj
         for index in self._functions:
@@ -103,6 +106,7 @@ class Store(Generic[ObjectT]):
         old = self._objects.pop(key, None)
         if old is None:
             return None
+        self.generation += 1
         siblings = self._namespaces[key.namespace]
         del siblings[key]
         if not siblings:

@@ -18,6 +18,7 @@ from scheduler.node_info import NodeInfo
 from scheduler.plugins.spread_constraints import (
     HARD,
     HOSTNAME,
+    SIBLINGS_FROM,
     SOFT,
     SYSTEM_DEFAULTS,
     Constraint,
@@ -116,6 +117,10 @@ class PodTopologySpread:
         if pod.pod.spec.topologySpreadConstraints:
             return own_constraints(pod, action)
         return default_constraints(pod, self._defaults, action, self._handle.listers)
+
+    def constraints_generation(self) -> int:
+        """While it is the same, `constraints` of a Pod are."""
+        return self._handle.listers.generation(SIBLINGS_FROM)
 
     def requires_all_keys(self, pod: PodInfo) -> bool:
         """Whether nodes without one of the keys take no part in scoring at all."""

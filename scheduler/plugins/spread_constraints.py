@@ -101,6 +101,15 @@ def _constraint(text: bytes, labels: tuple[tuple[str, str], ...]) -> Constraint:
     )
 
 
+SIBLINGS_FROM = (
+    scheme.SERVICES,
+    scheme.REPLICATIONCONTROLLERS,
+    scheme.REPLICASETS,
+    scheme.STATEFULSETS,
+)
+"""What `sibling_selector` reads."""
+
+
 def sibling_selector(pod: PodInfo, listers: Listers) -> LabelSelector:
     """What selects the Pod's like: its services' selectors and its controller's, all together."""
     namespace = pod.key[0]

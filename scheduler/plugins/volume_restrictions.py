@@ -11,7 +11,7 @@ from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.events import Action, Registration
 from scheduler.framework.handle import Handle
 from scheduler.framework.status import SKIP, SUCCESS, Status, unresolvable, unschedulable
-from scheduler.node_info import NodeInfo, claims_of
+from scheduler.node_info import NodeInfo
 from scheduler.pod_info import PodInfo
 
 NAME = "VolumeRestrictions"
@@ -73,7 +73,7 @@ class _State:
         return _State(self.claims, self.uses)
 
     def update(self, other: PodInfo, delta: int) -> None:
-        self.uses += delta * sum(claim in self.claims for claim in claims_of(other.pod))
+        self.uses += delta * sum(claim in self.claims for claim in other.claims)
 
 
 class VolumeRestrictions:
@@ -91,7 +91,7 @@ class VolumeRestrictions:
 
     def pre_filter(self, state: CycleState, pod: PodInfo, _nodes: Sequence[NodeInfo]) -> Status:
         exclusive: set[tuple[str, str]] = set()
-        for namespace, name in claims_of(pod.pod):
+        for namespace, name in pod.claims:
             claim = self._handle.listers.get(scheme.PERSISTENTVOLUMECLAIMS, namespace, name)
             if claim is None:
                 return unresolvable(NAME, f'persistentvolumeclaim "{name}" not found')
@@ -121,9 +121,9 @@ class VolumeRestrictions:
 def _frees_a_disk(pod: PodInfo, old: PodInfo, _new: None) -> bool:
     if old.key[0] != pod.key[0]:
         return False
-    shared = set(claims_of(pod.pod)) & set(claims_of(old.pod))
+    shared = set(pod.claims) & set(old.claims)
     return bool(shared) or has_disk_conflict(pod, old)
 
 
 def _is_claimed(pod: PodInfo, _old: None, new: PersistentVolumeClaim) -> bool:
-    return (new.metadata.namespace, new.metadata.name) in claims_of(pod.pod)
+    return (new.metadata.namespace, new.metadata.name) in pod.claims

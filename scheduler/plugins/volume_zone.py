@@ -13,7 +13,7 @@ from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.events import UPDATE, Action, Registration
 from scheduler.framework.handle import Handle
 from scheduler.framework.status import SKIP, SUCCESS, Status, unresolvable
-from scheduler.node_info import NodeInfo, claims_of
+from scheduler.node_info import NodeInfo
 from scheduler.plugins.volume_claims import WAIT_FOR_FIRST_CONSUMER, class_of, uses_claim
 from scheduler.pod_info import PodInfo
 
@@ -65,7 +65,7 @@ class VolumeZone:
 
     def pre_filter(self, state: CycleState, pod: PodInfo, _nodes: Sequence[NodeInfo]) -> Status:
         found: list[VolumeTopology] = []
-        for namespace, name in claims_of(pod.pod):
+        for namespace, name in pod.claims:
             problem, volume = self._volume(namespace, name)
             if problem:
                 return unresolvable(NAME, problem)

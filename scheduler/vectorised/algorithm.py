@@ -217,7 +217,7 @@ class VectorisedAlgorithm:
         # The search begins where the last one stopped, and stops when it has found enough.
         start = reference.next_start
         wanted = reference.wanted(framework, count)
-        first = int(np.searchsorted(feasible, start))
+        first = int(feasible.searchsorted(start))
         rows = feasible[first : first + wanted]
         if len(rows) < wanted and first:
             rows = np.concatenate((rows, feasible[: min(first, wanted - len(rows))]))
@@ -230,7 +230,7 @@ class VectorisedAlgorithm:
             return Decision(name, evaluated, 1, CycleState(), explain=explain)
         scored = self._score(kind, rows, cross)
         best = int(scored.totals.max())
-        ties = np.flatnonzero(scored.totals == best)
+        ties = (scored.totals == best).nonzero()[0]
         row = int(rows[ties[reference.rng.randrange(len(ties))]])
         explain.take(scored, ties)
         name = self._table.infos[row].name

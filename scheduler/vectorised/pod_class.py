@@ -36,6 +36,7 @@ class LocalPlugins:
         """`filters` in their order; `weights`: score plugin and weight by name."""
         self.filters = list(filters)
         self.scores = {name: weights[name] for name in SCORES if name in weights}
+        self.scoring = [(SCORES.index(name), *entry) for name, entry in self.scores.items()]
         self.taints = weights.get("TaintToleration")
         self.affinity = weights.get("NodeAffinity")
 
@@ -279,15 +280,12 @@ class PodClass:
                     code = self.book.number(status)
                     break
         total = 0
-        for i, name in enumerate(SCORES):
-            entry = self._plugins.scores.get(name)
-            if entry is None:
-                continue
+        for i, plugin, weight in self._plugins.scoring:
             if i < 2:
-                self.raw[i, row] = score = entry[0].score(self._state, pod, node)
+                self.raw[i, row] = score = plugin.score(self._state, pod, node)
             else:
                 score = int(self.raw[i, row])
-            total += score * entry[1]
+            total += score * weight
         self.totals[row] = total
         was_feasible = self.codes[row] == 0
         self.codes[row] = code

@@ -28,14 +28,18 @@ class SpreadOfClass:
         self._plugin = plugin
         self._pod = pod
         self._version = -1
+        self._constraints_as_of = -1
         self._hard: tuple[Constraint, ...] = ()
         self._soft: tuple[Constraint, ...] = ()
         self._masks: dict[tuple[Constraint, tuple[Constraint, ...]], Bools] = {}
 
     def refresh(self) -> None:
         """Raises: SelectorError."""
-        self._hard = self._plugin.constraints(self._pod, HARD)
-        self._soft = self._plugin.constraints(self._pod, SOFT)
+        as_of = self._plugin.constraints_generation()
+        if self._constraints_as_of != as_of:
+            self._hard = self._plugin.constraints(self._pod, HARD)
+            self._soft = self._plugin.constraints(self._pod, SOFT)
+            self._constraints_as_of = as_of
         if self._version != self._table.static_version:
             self._version = self._table.static_version
             self._masks.clear()

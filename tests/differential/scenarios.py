@@ -6,6 +6,8 @@ from typing import Any
 
 from podpath.api import scheme
 from podpath.api.scheme import Resource
+from tests.differential import in_tree_volumes
+from tests.differential.in_tree_volumes import claim_tree
 
 MIB = 1024 * 1024
 HOSTNAME = "kubernetes.io/hostname"
@@ -17,6 +19,9 @@ HIGH = 1000
 
 KINDS = ("mixed", "resources", "taints", "affinity", "spread", "inter-pod", "ports", "images",
          "volumes", "preemption", "defaults")  # fmt: skip
+
+IN_TREE, IN_TREE_FROM = "in-tree volumes", 100_000
+"""The kind of all seeds from there on."""
 
 Tree = dict[str, Any]
 
@@ -33,9 +38,12 @@ class Scenario:
     pod: Tree = field(default_factory=dict)
 
 
+def kind_of(seed: int) -> str:
+    return KINDS[seed % len(KINDS)] if seed < IN_TREE_FROM else IN_TREE
+
+
 def scenario(seed: int) -> Scenario:
-    kind = KINDS[seed % len(KINDS)]
-    return _Builder(random.Random(seed), kind, seed).build(seed)
+    return _Builder(random.Random(seed), kind_of(seed), seed).build(seed)
 
 
 class _Builder:
@@ -72,6 +80,8 @@ class _Builder:
         made.pod = self._pod(f"subject{self._suffix}", placed=False)
         if self._about("volumes"):
             self._volumes(made)
+        if self._kind == IN_TREE:
+            in_tree_volumes.add(self._r, self._suffix, made)
         if self._about("defaults"):
             self._service(made)
         return made
@@ -321,7 +331,7 @@ class _Builder:
         made.others.append(
             (
                 scheme.PERSISTENTVOLUMECLAIMS,
-                _claim(namespace, claim_name, self._suffix, bound=bound),
+                claim_tree(namespace, claim_name, self._suffix, bound=bound),
             )
         )
 
@@ -340,19 +350,3 @@ class _Builder:
                 "required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
             }
         return {"metadata": {"name": f"pv{self._suffix}", "labels": labels}, "spec": spec}
-
-
-def _claim(namespace: str, name: str, suffix: str, *, bound: bool) -> Tree:
-    tree: Tree = {
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "1Gi"}},
-            "storageClassName": f"sc{suffix}",
-        },
-    }
-    if bound:
-        tree["metadata"]["annotations"] = {"pv.kubernetes.io/bind-completed": "yes"}
-        tree["spec"]["volumeName"] = f"pv{suffix}"
-        tree["status"] = {"phase": "Bound"}
-    return tree
