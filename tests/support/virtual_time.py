@@ -50,6 +50,19 @@ class VirtualClock:
 
 
 def run(main: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Like `asyncio.run`, on virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+    """Like `asyncio.run`, on virtual time; the thread's own event loop stays what it is."""
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.run_until_complete(_end(loop))
+        loop.close()
+
+
+async def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """Ends what the main coroutine left behind."""
+    left = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await loop.shutdown_asyncgens()
