@@ -22,7 +22,7 @@ def choose_container(pod: Any, container: str) -> str:
     """The container that is meant. Raises: ApiError BadRequest."""
     name, spec = pod.metadata.name, pod.spec
     if container:
-        known = (*spec.initContainers, *spec.containers, *spec.ephemeralContainers)
+        known = (*spec.initContainers, *spec.containers, *_ephemeral(spec))
         if all(c.name != container for c in known):
             raise errors.bad_request(f"container {container} is not valid for pod {name}")
         return container
@@ -34,8 +34,12 @@ def choose_container(pod: Any, container: str) -> str:
         if spec.initContainers:
             text += f" or one of the init containers: [{_names(spec.initContainers)}]"
         if spec.ephemeralContainers:
-            text += f" or one of the ephemeral containers: [{_names(spec.ephemeralContainers)}]"
+            text += f" or one of the ephemeral containers: [{_names(_ephemeral(spec))}]"
     raise errors.bad_request(text)
+
+
+def _ephemeral(spec: Any) -> list[Any]:
+    return [container.ephemeralContainerCommon for container in spec.ephemeralContainers]
 
 
 def _names(containers: Iterable[Any]) -> str:

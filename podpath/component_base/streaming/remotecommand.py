@@ -3,11 +3,16 @@
     stdin 0 →  ← stdout 1  ← stderr 2  ← error 3 (a Status at the end)  resize 4 →  close 255 →
 
 Over WebSocket each binary message begins with its channel's number; `close` (v5) names the
-channel that its sender will not write any more. Over SPDY each channel is a stream of its own.
-Source: k8s.io/apimachinery pkg/util/remotecommand, k8s.io/kubelet pkg/cri/streaming/remotecommand.
+channel that its sender will not write any more. The base64 protocols have text messages instead:
+the number as a digit, then the data. Over SPDY each channel is a stream of its own.
+
+Source: k8s.io/apimachinery pkg/util/{remotecommand,httpstream/wsstream},
+k8s.io/kubelet pkg/cri/streaming/remotecommand.
 """
 
 import asyncio
+import base64
+import binascii
 import contextlib
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
@@ -17,11 +22,20 @@ from typing import Any, Protocol
 import orjson
 
 from podpath.component_base.streaming.process import Process, TerminalSize
-from podpath.component_base.streaming.websocket import CLOSE_NORMAL, WebSocket
+from podpath.component_base.streaming.websocket import CLOSE_NORMAL, WebSocket, WebSocketError
 
 V5 = "v5.channel.k8s.io"
 V4 = "v4.channel.k8s.io"
-WEBSOCKET_PROTOCOLS = (V5, V4)
+WEBSOCKET_PROTOCOLS = (
+    V5,
+    V4,
+    "v4.base64.channel.k8s.io",
+    "channel.k8s.io",
+    "base64.channel.k8s.io",
+    "",
+)
+"""Newest first; "" is spoken with clients that name none, and is `channel.k8s.io`. From v4 on the
+error channel carries a Status, before that plain text."""
 
 
 class Channel(IntEnum):
@@ -65,24 +79,41 @@ class WebSocketCommand:
     def __init__(self, websocket: WebSocket, asked: Collection[Channel]) -> None:
         self._websocket = websocket
         self._asked = {*asked, Channel.ERROR}
+        self._text = "base64" in websocket.protocol
+        self._plain_errors = not websocket.protocol.startswith(("v4.", "v5."))
 
     async def inputs(self) -> AsyncIterator[Input]:
         while (message := await self._websocket.receive()) is not None:
             if not message:
                 continue
-            number, data = message[0], message[1:]
+            number, data = self._opened(message)
             if number == Channel.CLOSE and data:
                 if data[0] == Channel.STDIN:
                     yield Input(Channel.STDIN, None)
             elif number in _FROM_CLIENT and number in self._asked:
                 yield Input(Channel(number), data)
 
+    def _opened(self, message: bytes) -> tuple[int, bytes]:
+        """Channel and data of a message. Raises: WebSocketError."""
+        if not self._text:
+            return message[0], message[1:]
+        try:
+            return message[0] - ord("0"), base64.b64decode(message[1:], validate=True)
+        except binascii.Error as error:
+            raise WebSocketError(f"a message that is not base64: {error}") from None
+
     async def send(self, channel: Channel, data: bytes) -> None:
-        if channel in self._asked:
+        if channel not in self._asked:
+            return
+        if self._text:
+            await self._websocket.send_text(b"%d" % channel + base64.b64encode(data))
+        else:
             await self._websocket.send(bytes((channel,)) + data)
 
     async def finish(self, status: bytes) -> None:
-        await self.send(Channel.ERROR, status)
+        text = plain_error(status) if self._plain_errors else status
+        if text:
+            await self.send(Channel.ERROR, text)
         await self._websocket.close(CLOSE_NORMAL)
 
 
@@ -138,6 +169,12 @@ def exit_status(code: int) -> bytes:
         f"command terminated with non-zero exit code: exit status {code}",
         details={"causes": [{"reason": "ExitCode", "message": str(code)}]},
     )
+
+
+def plain_error(status: bytes) -> bytes:
+    """What protocols before v4 say: nothing on success, else the message."""
+    tree = orjson.loads(status)
+    return b"" if tree["status"] == "Success" else tree.get("message", "failed").encode()
 
 
 def error_status(message: str) -> bytes:

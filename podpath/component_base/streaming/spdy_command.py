@@ -3,9 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-import orjson
-
-from podpath.component_base.streaming.remotecommand import V4, Channel, Input
+from podpath.component_base.streaming.remotecommand import V4, Channel, Input, plain_error
 from podpath.component_base.streaming.spdy import SpdySession, SpdyStream
 
 PROTOCOLS = (V4, "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
@@ -89,12 +87,6 @@ class SpdyCommand:
         if text:
             await error.write(text)
         await error.close_write()
-
-
-def plain_error(status: bytes) -> bytes:
-    """What protocols before v4 say: nothing on success, else the message."""
-    tree = orjson.loads(status)
-    return b"" if tree["status"] == "Success" else tree.get("message", "failed").encode()
 
 
 def choose(offered: Sequence[str], served: Sequence[str]) -> str:

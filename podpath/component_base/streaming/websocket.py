@@ -1,6 +1,6 @@
 """WebSocket (RFC 6455) on asyncio streams, for both sides; no extensions.
 
-Upstream's remotecommand and port-forward use binary messages only.
+Upstream's remotecommand and port-forward use binary messages, but for the base64 subprotocols.
 """
 
 import asyncio
@@ -103,6 +103,10 @@ class WebSocket:
         """Raises: ConnectionError."""
         await self._write(_BINARY, message)
 
+    async def send_text(self, message: bytes) -> None:
+        """Raises: ConnectionError."""
+        await self._write(_TEXT, message)
+
     async def close(self, code: int = CLOSE_NORMAL, reason: str = "") -> None:
         """Says goodbye, once; later calls do nothing."""
         if self._closed:
@@ -180,7 +184,7 @@ async def accept_websocket(
 ) -> WebSocket:
     """The server's side of the handshake; the first of `protocols` that the client offers wins.
 
-    Raises: BadRequestError.
+    "" among them stands for a client that offers none. Raises: BadRequestError.
     """
     key = request.headers.get("sec-websocket-key", "")
     if request.method != "GET" or not key:
@@ -189,15 +193,12 @@ async def accept_websocket(
         raise BadRequestError(426, "WebSocket version 13 is needed")
     offered = request.listed("sec-websocket-protocol")
     chosen = next((p for p in protocols if p in offered), "")
-    if not chosen:
+    if not chosen and (offered or "" not in protocols):
         raise BadRequestError(400, f"none of the subprotocols {offered} is served: {protocols}")
-    await connection.switch(
-        {
-            "Upgrade": "websocket",
-            "Sec-WebSocket-Accept": _accept_key(key),
-            "Sec-WebSocket-Protocol": chosen,
-        }
-    )
+    headers = {"Upgrade": "websocket", "Sec-WebSocket-Accept": _accept_key(key)}
+    if chosen:
+        headers["Sec-WebSocket-Protocol"] = chosen
+    await connection.switch(headers)
     return WebSocket(connection.reader, connection.writer, client=False, protocol=chosen)
 
 
@@ -216,7 +217,7 @@ async def connect_websocket(
         "Upgrade: websocket",
         "Sec-WebSocket-Version: 13",
         f"Sec-WebSocket-Key: {key}",
-        f"Sec-WebSocket-Protocol: {', '.join(protocols)}",
+        *([f"Sec-WebSocket-Protocol: {', '.join(protocols)}"] if protocols else []),
         *(f"{name}: {value}" for name, value in headers),
     ]
     writer.write("\r\n".join([*lines, "", ""]).encode())

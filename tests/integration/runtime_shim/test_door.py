@@ -47,6 +47,50 @@ async def test_exec_over_websocket(streaming: tuple[object, str]) -> None:
     await socket.close()
 
 
+@pytest.mark.parametrize(
+    ("protocols", "sent", "echoed"),
+    [
+        pytest.param(["channel.k8s.io"], b"\x00hello", b"\x01hello", id="v1"),
+        pytest.param([], b"\x00hello", b"\x01hello", id="none named"),
+        pytest.param(["base64.channel.k8s.io"], b"0aGVsbG8=", b"1aGVsbG8=", id="v1 base64"),
+        pytest.param(["v4.base64.channel.k8s.io"], b"0aGVsbG8=", b"1aGVsbG8=", id="v4 base64"),
+    ],
+)
+async def test_older_subprotocols(
+    streaming: tuple[object, str], protocols: list[str], sent: bytes, echoed: bytes
+) -> None:
+    shim, container_id = streaming
+    request = cri.ExecRequest(container_id=container_id, cmd=["cat"], stdin=True, stdout=True)
+    url = (await shim.exec(request)).url  # type: ignore[attr-defined]
+    socket = await websocket.connect_websocket(url, protocols)
+    assert socket.protocol == "".join(protocols)
+    await socket.send(sent)
+    assert await socket.receive() == echoed
+    await socket.close()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        pytest.param("channel.k8s.io", b"command terminated with non-zero exit code", id="v1"),
+        pytest.param("v4.channel.k8s.io", b'"reason":"NonZeroExitCode"', id="v4"),
+    ],
+)
+async def test_how_a_failure_is_told(
+    streaming: tuple[object, str], protocol: str, said: bytes
+) -> None:
+    shim, container_id = streaming
+    request = cri.ExecRequest(container_id=container_id, cmd=["false"], stdout=True)
+    url = (await shim.exec(request)).url  # type: ignore[attr-defined]
+    socket = await websocket.connect_websocket(url, [protocol])
+    told = await socket.receive()
+    assert told is not None
+    assert told[0] == 3
+    assert said in told
+    assert told[1:].startswith(b"{") is (protocol == "v4.channel.k8s.io")
+    await socket.close()
+
+
 async def test_a_stream_that_was_not_asked_for_is_not_sent(streaming: tuple[object, str]) -> None:
     shim, container_id = streaming
     request = cri.ExecRequest(container_id=container_id, cmd=["echo", "hello"], stderr=True)

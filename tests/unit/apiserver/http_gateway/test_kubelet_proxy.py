@@ -18,9 +18,12 @@ from tests.support.http_door import Door, open_door
 PATH = "/api/v1/namespaces/default/pods/p"
 
 
-def _pod(*names: str, init: tuple[str, ...] = (), node: str = "n") -> Pod:
+def _pod(
+    *names: str, init: tuple[str, ...] = (), ephemeral: tuple[str, ...] = (), node: str = "n"
+) -> Pod:
     spec: dict[str, Any] = {"containers": [{"name": name} for name in names], "nodeName": node}
     spec["initContainers"] = [{"name": name} for name in init]
+    spec["ephemeralContainers"] = [{"name": name} for name in ephemeral]
     tree = {"metadata": {"name": "p", "namespace": "default"}, "spec": spec}
     return json_codec.from_json(Pod, tree).message
 
@@ -31,6 +34,7 @@ def _pod(*names: str, init: tuple[str, ...] = (), node: str = "n") -> Pod:
         pytest.param(_pod("a"), "", "a", id="the only one"),
         pytest.param(_pod("a", "b"), "b", "b", id="named"),
         pytest.param(_pod("a", init=("i",)), "i", "i", id="init container"),
+        pytest.param(_pod("a", ephemeral=("e",)), "e", "e", id="ephemeral container"),
         pytest.param(_pod("a"), "x", ApiError, id="container x is not valid for pod p"),
         pytest.param(
             _pod("a", "b"),
