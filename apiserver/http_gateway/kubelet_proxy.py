@@ -8,6 +8,7 @@ pkg/kubelet/client/kubelet_client.go, pkg/registry/core/node/rest/proxy.go.
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +16,9 @@ import aiohttp
 from aiohttp import web
 
 from apiserver.authentication.users import LOOPBACK
-from apiserver.http_gateway import connection, pod_streams
+from apiserver.http_gateway import connection, message_reply, pod_streams
 from apiserver.http_gateway.context import Call, Context
+from apiserver.http_gateway.message_reply import MessageReply
 from apiserver.http_gateway.reply import ChunkedReply, Reply
 from apiserver.http_gateway.resource_handlers import method_not_allowed
 from apiserver.http_gateway.routes import ResourceRoute
@@ -121,10 +123,13 @@ class KubeletProxy:
                 if answer.status > 206:
                     body = await answer.content.read(_ERROR_BYTES_MAX)
                     raise _backend_error(answer.status, body.decode("utf-8", "replace"))
+                chunks = answer.content.iter_chunked(_CHUNK_BYTES)
+                if message_reply.is_asked_for(call.request):
+                    return await _as_messages(call, chunks)
                 shown = content_type or answer.headers.get("Content-Type", _TEXT)
                 reply = ChunkedReply(shown, [("Audit-Id", call.audit_id)])
                 await reply.prepare(call.request)
-                async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+                async for chunk in chunks:
                     await reply.write(chunk)
                 return reply
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -180,6 +185,15 @@ class KubeletProxy:
             raise errors.bad_request(f"pod {name} has no IP address")
         endpoint = _Endpoint(owner.status.podIP, _pod_port(owner, port))
         return await self._pass_response(call, endpoint.url(path, scheme or "http"), None, "")
+
+
+async def _as_messages(call: Call, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
+    reply = MessageReply()
+    await reply.prepare(call.request)
+    async for chunk in chunks:
+        await reply.write(chunk)
+    await reply.finish()
+    return reply.response
 
 
 def _cancel_when_gone(call: Call) -> None:

@@ -172,6 +172,35 @@ async def test_logs_are_streamed():
     assert kubelet.requests[0].startswith(b"GET /containerLogs/default/p/a?tailLines=1 HTTP/1.1")
 
 
+@pytest.mark.parametrize(
+    ("protocol", "opcode", "content"),
+    [
+        pytest.param("binary.k8s.io", 0x82, b"line1\n", id="binary"),
+        pytest.param("base64.binary.k8s.io", 0x81, b"bGluZTEK", id="base64"),
+        pytest.param("", 0x82, b"line1\n", id="none named"),
+    ],
+)
+async def test_logs_over_websocket(protocol: str, opcode: int, content: bytes):
+    kubelet = SmallKubelet(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nline1\n")
+    async with _door_to(kubelet) as door:
+        await door.send(
+            "GET",
+            f"{PATH}/log",
+            connection="Upgrade",
+            upgrade="websocket",
+            sec_websocket_version="13",
+            sec_websocket_key="dGhlIHNhbXBsZSBub25jZQ==",
+            sec_websocket_protocol=protocol,
+        )
+        head = await door.head()
+        assert head.status == 101
+        assert head.headers.get("sec-websocket-protocol", "") == protocol
+        message = await door.reader.readexactly(2 + len(content))
+        assert message == bytes((opcode, len(content))) + content
+        # The end of the log is the end of the connection: 1000.
+        assert await door.reader.readexactly(4) == b"\x88\x02\x03\xe8"
+
+
 async def test_log_of_a_pod_without_a_host_is_empty():
     async with _door_to(SmallKubelet(b"")) as door:
         door.verbs.put(scheme.PODS, _pod("a", node=""))
