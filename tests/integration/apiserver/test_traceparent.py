@@ -1,6 +1,7 @@
 """The trace context of created Pods through both doors of a real process, and its flag."""
 
 import json
+import re
 import ssl
 from http.client import HTTPSConnection
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from podpath.api.scheme import CONFIGMAPS, PODS
+from podpath.cli import diagnostics
 from podpath.component_base import traceparent
 from podpath.component_base.traceparent import TRACEPARENT_ANNOTATION, Traceparent
 from protos.k8s.core_v1_pb2 import ConfigMap, Pod
@@ -16,6 +18,7 @@ from protos.k8s.runtime_pb2 import Unknown
 from protos.podpath import apiserver_v1_pb2 as api
 from tests.support.apiserver import running_apiserver
 from tests.support.cluster import wait_until
+from tests.support.etcd import free_ports
 from tests.support.otlp import otlp_receiver
 
 pytestmark = pytest.mark.integration
@@ -129,3 +132,21 @@ async def test_switched_off_there_is_no_annotation_and_the_request_is_traced(fla
         assert not made.metadata.annotations
         root_of(receiver, made.metadata.uid)
         assert {r.step for r in receiver.of_pod(made.metadata.uid)} == {"", *"1234567"}
+
+
+async def test_a_receiver_that_is_away_costs_spans_and_nothing_else(tmp_path):
+    file = tmp_path / "tracing.yaml"
+    nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
+    file.write_text(yaml.safe_dump({"endpoint": nobody, "samplingRatePerMillion": 1_000_000}))
+    flags = (f"--tracing-config-file={file}", "--disable-admission-plugins=ServiceAccount")
+
+    def lost():
+        _, body = diagnostics.get(server.diagnostics, "/metrics")
+        (line,) = re.findall(rb'podpath_trace_dropped_total{reason="not_sent"} (\S+)', body) or [0]
+        return float(line)
+
+    async with running_apiserver(*flags) as server, server.client() as client:
+        await client.create(PODS, pod("a"))
+        wait_until(lambda: lost() >= 7, WAIT_S, "the steps' spans to be given up")
+        await client.create(PODS, pod("b"))
+        assert server.stop() == 0
