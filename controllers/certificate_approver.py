@@ -13,16 +13,16 @@ import logging
 from controllers import certificate_requests as requests
 from controllers.ownership import modify
 from controllers.pods import time_at
-from controllers.reconciler import Context, Loop, Requeue
+from controllers.reconciler import Context, Loop
 from podpath.api.scheme import CERTIFICATESIGNINGREQUESTS, NODES, SUBJECTACCESSREVIEWS
 from podpath.client.informer import Handlers, ObjectKey, key_of
 from podpath.component_base import certificate_requests
 from protos.k8s.certificates_v1_pb2 import CertificateSigningRequest
+from protos.k8s.core_v1_pb2 import Node
 
 log = logging.getLogger(__name__)
 
 NAME = "certificatesigningrequest-approving-controller"
-_NODE_WAIT_S = 2.0
 _MESSAGES = {
     "nodeclient": "Auto approving kubelet client certificate after SubjectAccessReview.",
     "selfnodeclient": "Auto approving self kubelet client certificate after SubjectAccessReview.",
@@ -41,6 +41,9 @@ class CertificateApprover:
             NAME, self.reconcile, clock=context.clock, wait_for=(csrs, nodes)
         )
         csrs.add_handlers(Handlers(self._enqueue, lambda _, new: self._enqueue(new)))
+        nodes.add_handlers(Handlers(self._node_changed, lambda _, new: self._node_changed(new)))
+        # Requests that ask for what their Node does not have yet, by the Node's name.
+        self._waiting: dict[str, set[ObjectKey]] = {}
 
     async def run(self) -> None:
         await self._loop.run()
@@ -49,12 +52,17 @@ class CertificateApprover:
         if requests.is_open(csr):
             self._loop.queue.add(key_of(csr))
 
-    async def reconcile(self, key: ObjectKey) -> Requeue | None:
+    def _node_changed(self, node: Node) -> None:
+        for key in self._waiting.pop(node.metadata.name, ()):
+            self._loop.queue.add(key)
+
+    async def reconcile(self, key: ObjectKey) -> None:
         csr = self._csrs.get(*key)
         if csr is None or not requests.is_open(csr):
-            return None
+            return
         if node := requests.serving_node(csr):
-            return await self._serving(csr, node)
+            await self._serving(csr, node)
+            return
         permission = requests.client_permission(csr)
         if permission:
             review = await self._client.create(
@@ -62,15 +70,13 @@ class CertificateApprover:
             )
             if review.status.allowed:
                 await self._approve(csr, _MESSAGES[permission])
-        return None
 
-    async def _serving(self, csr: CertificateSigningRequest, name: str) -> Requeue | None:
+    async def _serving(self, csr: CertificateSigningRequest, name: str) -> None:
         node = self._nodes.get("", name)
         if node is None or not requests.covers(node, certificate_requests.read(csr.spec.request)):
-            # The Node's status may be on its way.
-            return Requeue(_NODE_WAIT_S)
+            self._waiting.setdefault(name, set()).add(key_of(csr))
+            return
         await self._approve(csr, _SERVING_MESSAGE)
-        return None
 
     async def _approve(self, csr: CertificateSigningRequest, message: str) -> None:
         def change(live: CertificateSigningRequest) -> bool:

@@ -66,7 +66,8 @@ def merged(
     resource: Resource[ObjectT], current: ObjectT, obj: ObjectT, subresource: str
 ) -> ObjectT:
     """What an update stores: the part that it may change from `obj`, the rest from `current`."""
-    base, part = (current, obj) if subresource == "status" else (obj, current)
+    writes_status = subresource in ("status", "approval")
+    base, part = (current, obj) if writes_status else (obj, current)
     copy = copy_of(base)
     if "status" in resource.subresources:
         copy.ClearField("status")

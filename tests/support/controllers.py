@@ -1,9 +1,37 @@
-"""Objects for tests of controllers, in few words."""
+"""Objects for tests of controllers, in few words; controllers that run without a server."""
 
+import asyncio
+import random
+from contextlib import asynccontextmanager
+
+from controllers.reconciler import Context, Settings
+from podpath.client.informer import InformerFactory
 from protos.k8s.apps_v1_pb2 import Deployment, ReplicaSet
 from protos.k8s.core_v1_pb2 import Pod
 
 NOW = 1_700_000_000
+
+
+async def settle():
+    for _ in range(60):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def running(client, clock, *classes):
+    informers = InformerFactory(client, clock=clock, rng=random.Random(1))
+    settings = Settings(terminated_pod_gc_threshold=2)
+    context = Context(client, informers, clock, random.Random(1), settings)
+    started = [cls(context) for cls in classes]
+    runs = [informers, *context.recorders, *started]
+    tasks = [asyncio.ensure_future(one.run()) for one in runs]
+    await settle()
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def a_pod(name="p", *, node="n", phase="Running", ready_since=None, created=NOW - 1000, owner=""):

@@ -1,5 +1,6 @@
 """Which requests for certificates are in order, and what a signed certificate says."""
 
+import random
 from datetime import timedelta
 
 import pytest
@@ -8,14 +9,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from controllers import certificate_requests as requests
+from controllers.certificate_approver import CertificateApprover
 from controllers.certificate_signer import is_stale
 from controllers.node_ipam import Network, first_free
 from controllers.pod_routes import routes_of
+from podpath.api.scheme import CERTIFICATESIGNINGREQUESTS, NODES
+from podpath.client.memory import MemoryClient
 from podpath.component_base import certificate_requests
 from podpath.component_base.certificates import Profile, client, create_ca, new_key, serving
 from podpath.component_base.clock import FakeClock
 from protos.k8s.certificates_v1_pb2 import CertificateSigningRequest
 from protos.k8s.core_v1_pb2 import Node
+from tests.support.controllers import running, settle
 
 NOW = FakeClock().now()
 NODE = client("system:node:n1", ("system:nodes",))
@@ -35,6 +40,27 @@ def a_csr(
     csr.spec.username = user
     csr.spec.groups.extend(("system:nodes", "system:authenticated"))
     return csr
+
+
+async def test_a_serving_certificate_is_approved_as_soon_as_its_node_has_the_addresses():
+    clock = FakeClock()
+    client = MemoryClient(clock, random.Random(1))
+    csr = a_csr(SERVING, requests.KUBELET_SERVING, SERVING_USAGES)
+    client.seed(CERTIFICATESIGNINGREQUESTS, csr)
+
+    async def approved():
+        await settle()
+        found = await client.get(CERTIFICATESIGNINGREQUESTS, "", "c")
+        return [c.type for c in found.status.conditions] == ["Approved"]
+
+    async with running(client, clock, CertificateApprover):
+        node = Node()
+        node.metadata.name = "n1"
+        node = await client.create(NODES, node)
+        assert not await approved()
+        node.status.addresses.add(type="InternalIP", address="10.0.0.1")
+        await client.update_status(NODES, node)
+        assert await approved()
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,18 @@
 """Silent nodes and Pods that nobody else removes, on the client without a server."""
 
-import asyncio
 import random
-from contextlib import asynccontextmanager
 
 import pytest
 
 from controllers.node_lifecycle import NodeLifecycleController
 from controllers.pod_gc import PodGarbageCollector
-from controllers.reconciler import Context, Settings
 from controllers.taint_eviction import TaintEvictionController
 from podpath.api.scheme import EVENTS, LEASES, NODES, PODS
-from podpath.client.informer import InformerFactory
 from podpath.client.memory import MemoryClient
 from podpath.component_base.clock import FakeClock
 from protos.k8s.coordination_v1_pb2 import Lease
 from protos.k8s.core_v1_pb2 import Node
-from tests.support.controllers import a_pod
+from tests.support.controllers import a_pod, running, settle
 
 UNREACHABLE = "node.kubernetes.io/unreachable"
 
@@ -51,35 +47,13 @@ async def renew(client, *names):
         lease = await client.get(LEASES, "kube-node-lease", name)
         lease.spec.renewTime.seconds += 1
         await client.update(LEASES, lease)
-    await _settle()
-
-
-async def _settle():
-    for _ in range(60):
-        await asyncio.sleep(0)
+    await settle()
 
 
 async def _pass(clock, seconds):
     for _ in range(seconds):
         clock.step(1)
-        await _settle()
-
-
-@asynccontextmanager
-async def running(client, clock, *classes):
-    informers = InformerFactory(client, clock=clock, rng=random.Random(1))
-    settings = Settings(terminated_pod_gc_threshold=2)
-    context = Context(client, informers, clock, random.Random(1), settings)
-    started = [cls(context) for cls in classes]
-    runs = [informers, *context.recorders, *started]
-    tasks = [asyncio.ensure_future(one.run()) for one in runs]
-    await _settle()
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await settle()
 
 
 async def ready(client, name="n"):
