@@ -29,7 +29,12 @@ out = Console(soft_wrap=True, highlight=False)
 
 Name = Annotated[str, typer.Option(help="The cluster's name.")]
 EngineName = Annotated[
-    str, typer.Option("--engine", help="docker, podman, nerdctl, or auto: the first that answers.")
+    str,
+    typer.Option(
+        "--engine",
+        envvar="PODPATH_ENGINE",
+        help="docker, podman, nerdctl, or auto: the first that answers.",
+    ),
 ]
 StateDir = Annotated[
     Path | None, typer.Option(help="Where kubeconfigs are kept.", show_default=False)
@@ -46,7 +51,7 @@ def create(  # noqa: PLR0913, PLR0917  a command's options
     name: Name = "default",
     nodes: Annotated[int, typer.Option(min=0, max=100, help="How many nodes.")] = 1,
     runtime: Annotated[str, typer.Option(help="nerdctl or fake.")] = "nerdctl",
-    node_cpus: Annotated[str, typer.Option(help="Processors of each node: 2 or 0.5.")] = "",
+    node_cpus: Annotated[str, typer.Option(help="Processors of each node: 2 or 500m.")] = "",
     node_memory: Annotated[str, typer.Option(help="Memory of each node: 2Gi.")] = "",
     node_monitor_grace_period: Annotated[
         str, typer.Option(help="Silence until a node counts as lost: 20s (default: 50s).")

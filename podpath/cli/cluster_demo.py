@@ -94,8 +94,7 @@ class Walk:
     def _are_real(self, pods: list[dict]) -> None:  # type: ignore[type-arg]
         """Each Pod is a container of its node's own containerd: shown from within."""
         for node in self._cluster.nodes():
-            script = "nerdctl --address=/run/containerd/containerd.sock --namespace=podpath ps"
-            listed = self._cluster.engine.run("exec", node.container, "sh", "-c", script)
+            listed = self._cluster.engine.run("exec", node.container, "nerdctl", "ps")
             print(f"\n$ podpath cluster node exec {node.name} -- nerdctl ps\n{listed}", end="")
             for pod in pods:
                 name = pod["metadata"]["name"]

@@ -4,6 +4,7 @@ What a cluster consists of is found by labels, so nothing about it is remembered
 """
 
 import json
+import resource
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any
 from podpath.cli.layout import ClusterError
 
 ENGINES = ("docker", "podman", "nerdctl")
+_PODMAN_PROCESSES = 32768  # what it limits itself to
 TIMEOUT_S = 120.0
 
 CLUSTER_LABEL = "io.podpath.cluster"
@@ -121,14 +123,28 @@ class Engine:
             found += [c.get("Subnet") or c.get("subnet") or "" for c in configs]
         return [subnet for subnet in found if subnet and ":" not in subnet]
 
+    def limits(self) -> list[str]:
+        """Flags for every container and every build: of files and processes as many as we have.
+
+        podman asks for more, which it may not give itself without CAP_SYS_RESOURCE.
+        """
+        if self.name != "podman":
+            return []
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        processes = min(resource.getrlimit(resource.RLIMIT_NPROC)[1], _PODMAN_PROCESSES)
+        return [f"--ulimit=nofile={files}:{files}", f"--ulimit=nproc={processes}:{processes}"]
+
     def unconfined(self) -> list[str]:
         """Flags for a container that runs containers.
 
         All capabilities but CAP_SYS_RESOURCE, which engines that run in a container themselves do
         not have and then refuse `--privileged` altogether.
         """
+        # What podman does not let a container use, that one cannot give to containers of its own.
+        rules = ("c *:* rwm", "b *:* rwm") if self.name == "podman" else ()
         paths = "unmask=ALL" if self.name == "podman" else "systempaths=unconfined"
         return [
+            *(f"--device-cgroup-rule={rule}" for rule in rules),
             "--cap-add=ALL",
             "--cap-drop=SYS_RESOURCE",
             "--security-opt=seccomp=unconfined",

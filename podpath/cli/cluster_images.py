@@ -170,7 +170,7 @@ def _ensure_base(engine: Engine, progress: Progress) -> None:
     if not archive.exists() and _can_pull(engine):
         progress(f"building {BASE} from {PUBLIC_BASE}")
         file = ROOT / "deploy/Dockerfile.base"
-        _run_build(engine, ["build", "-t", BASE, "-f", str(file), str(ROOT / "deploy")])
+        _run_build(engine, ["-t", BASE, "-f", str(file), str(ROOT / "deploy")])
         return
     if not archive.exists():
         if os.geteuid() != 0 or shutil.which("debootstrap") is None:
@@ -204,7 +204,7 @@ def _can_pull(engine: Engine) -> bool:
 
 
 def _build(engine: Engine, context: Path, role: str, digest: str) -> None:
-    argv = ["build", "-t", image_of(role), "--target", role, "--build-arg", f"BASE={BASE}"]
+    argv = ["-t", image_of(role), "--target", role, "--build-arg", f"BASE={BASE}"]
     argv += ["--label", f"{DIGEST_LABEL}={digest}", "-f", str(ROOT / "deploy/Dockerfile")]
     _run_build(engine, [*argv, str(context)])
 
@@ -212,7 +212,7 @@ def _build(engine: Engine, context: Path, role: str, digest: str) -> None:
 def _run_build(engine: Engine, argv: list[str]) -> None:
     """With docker's classic builder: BuildKit is a plugin that not every installation has."""
     done = subprocess.run(
-        (engine.program, *argv),
+        (engine.program, "build", *engine.limits(), *argv),
         env={**os.environ, "DOCKER_BUILDKIT": "0"},
         capture_output=True,
         text=True,

@@ -83,26 +83,30 @@ class Cluster:
             raise ClusterError(
                 f"cluster {self.name} exists; `podpath cluster delete --name {self.name}` first"
             )
-        cluster_plan.check_cpus(plan.cpus)
+        cluster_plan.limit_flags(plan)
         if build:
             cluster_images.ensure(self.engine, self._progress)
         try:
             self._create(plan)
         except BaseException:
             self._progress("failed: removing what was made")
-            self.delete()
+            try:
+                self.delete()
+            except ClusterError as error:  # what went wrong first is told, too
+                self._progress(f"not removed: {error}")
             raise
 
     def _create(self, plan: ClusterPlan) -> None:
         subnet = cluster_plan.free_subnet([*self.engine.subnets(), *network.routes()])
         name = cluster_plan.resource_name(self.name)
-        flags = cluster_plan.label_flags(self.name)
-        self.engine.run("network", "create", f"--subnet={subnet}", *flags, name)
+        labels = cluster_plan.label_flags(self.name)
+        self.engine.run("network", "create", f"--subnet={subnet}", *labels, name)
         place = cluster_plan.control_plane_place(self.name, subnet)
         self._volume(place.container)
         https, grpc = network.free_ports(2)
         image = cluster_images.image_of(cluster_plan.CONTROL_PLANE)
-        self.engine.run(*cluster_plan.run_control_plane(plan, place, image, (https, grpc)))
+        flags = self.engine.limits()
+        self.engine.run(*cluster_plan.run_control_plane(plan, place, image, (https, grpc), flags))
         self._progress(f"{place.container} started")
         numbers = range(1, plan.nodes + 1)
         self._run_nodes(plan, subnet, numbers)
@@ -115,29 +119,37 @@ class Cluster:
 
     def _run_nodes(self, plan: ClusterPlan, subnet: str, numbers: Sequence[int]) -> None:
         image = cluster_images.image_of(cluster_plan.NODE)
+        flags = [*self.engine.limits(), *self.engine.unconfined()]
 
         def start(number: int) -> None:
             place = cluster_plan.node_place(self.name, subnet, number)
             self._volume(place.container)
-            argv = cluster_plan.run_node(plan, place, image, self.engine.unconfined())
-            self.engine.run(*argv)
+            self.engine.run(*cluster_plan.run_node(plan, place, image, flags))
             self._progress(f"{place.container} started")
 
         with ThreadPoolExecutor(_PARALLEL) as pool:
             list(pool.map(start, numbers))
 
     def delete(self) -> bool:
-        """Removes everything that carries the label; False if there was nothing."""
-        labels = cluster_plan.labels(self.name)
-        found = False
-        if containers := self.engine.names("container", labels):
-            self.engine.run("rm", "-f", "-v", *containers)
-            found = True
-        for kind in ("volume", "network"):
-            if names := self.engine.names(kind, labels):
-                self.engine.run(kind, "rm", *names)
+        """Removes everything that carries the label; False if there was nothing.
+
+        Raises: ClusterError with all that could not be removed, after trying everything.
+        """
+        found, problems = False, []
+        for kind, remove in (
+            ("container", ("rm", "-f", "-v")),
+            ("volume", ("volume", "rm")),
+            ("network", ("network", "rm")),
+        ):
+            if names := self.engine.names(kind, cluster_plan.labels(self.name)):
                 found = True
+                try:
+                    self.engine.run(*remove, *names)
+                except ClusterError as error:
+                    problems.append(str(error))
         shutil.rmtree(kubeconfig_path(self.root, self.name).parent, ignore_errors=True)
+        if problems:
+            raise ClusterError("; ".join(problems))
         return found
 
     # ------------------------------------------------------------ joining
@@ -147,11 +159,11 @@ class Cluster:
         present = self.nodes()
         first = cluster_plan.next_number(node.name for node in present)
         plan = ClusterPlan(self.name, 0, runtime or self.runtime(), cpus, memory)
-        cluster_plan.check_cpus(cpus)
+        cluster_plan.limit_flags(plan)
         numbers = range(first, first + count)
         names = [f"node-{number}" for number in numbers]
         try:
-            self._run_nodes(plan, self.subnet(), numbers)
+            self._run_nodes(plan, cluster_plan.subnet_of(self.address()), numbers)
             self._join(names)
         except BaseException:
             self._progress("failed: removing what was made")
@@ -180,7 +192,7 @@ class Cluster:
     def _join_document(self) -> bytes:
         """A kubeconfig with a fresh token, for use inside the cluster's network."""
         admin = self.kubeconfig()
-        address = self.address(self.control_plane)
+        address = self.address()
 
         async def make() -> join_token.Token:
             async with GrpcClient(admin) as client:
@@ -252,7 +264,7 @@ class Cluster:
                     own[NODE_LABEL],
                     container,
                     details["State"]["Status"],
-                    self.address(container, details),
+                    own[cluster_plan.ADDRESS_LABEL],
                     own[cluster_plan.RUNTIME_LABEL],
                 )
             )
@@ -268,18 +280,15 @@ class Cluster:
         raise ClusterError(f"cluster {self.name} has no node {name}; it has: {names}")
 
     def runtime(self) -> str:
-        labels = self._inspect(self.control_plane)["Config"]["Labels"]
-        return str(labels[cluster_plan.RUNTIME_LABEL])
+        """What nodes have unless they were added with another one."""
+        return self._label(cluster_plan.RUNTIME_LABEL)
 
-    def subnet(self) -> str:
-        found = self.engine.inspect("network", cluster_plan.resource_name(self.name)) or {}
-        return str(found["IPAM"]["Config"][0]["Subnet"])
+    def address(self) -> str:
+        """The control plane's, in the cluster's network."""
+        return self._label(cluster_plan.ADDRESS_LABEL)
 
-    def address(self, container: str, details: dict | None = None) -> str:  # type: ignore[type-arg]
-        """In the cluster's network; also of a container that is stopped."""
-        networks = (details or self._inspect(container))["NetworkSettings"]["Networks"]
-        own = networks[cluster_plan.resource_name(self.name)]
-        return str((own.get("IPAMConfig") or {}).get("IPv4Address") or own["IPAddress"])
+    def _label(self, label: str) -> str:
+        return str(self._inspect(self.control_plane)["Config"]["Labels"][label])
 
     def _inspect(self, container: str) -> dict:  # type: ignore[type-arg]
         found = self.engine.inspect("container", container)
@@ -296,12 +305,8 @@ class Cluster:
         """The administrator's, for use on this machine. Raises: ClusterError."""
         path = kubeconfig_path(self.root, self.name)
         if not path.exists():
-            bindings = self._inspect(self.control_plane)["HostConfig"]["PortBindings"]
-            https, grpc = (
-                int(bindings[f"{port}/tcp"][0]["HostPort"])
-                for port in (container_services.HTTPS_PORT, container_services.GRPC_PORT)
-            )
-            self._fetch_kubeconfig(https, grpc)
+            ports = (self._label(cluster_plan.HTTPS_LABEL), self._label(cluster_plan.GRPC_LABEL))
+            self._fetch_kubeconfig(*map(int, ports))
         return kubeconfig.load(path)
 
     def _fetch_kubeconfig(self, https: int, grpc: int) -> None:

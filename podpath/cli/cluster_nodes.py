@@ -12,9 +12,7 @@ from podpath.client.grpc import GrpcClient
 
 RUNTIMES = ("nerdctl", "fake")
 CONTROL_PLANE = "control-plane"
-_NERDCTL = (
-    f"nerdctl --address={container_services.CONTAINERD} --namespace={container_services.NAMESPACE}"
-)
+_CONTAINERD = container_services.CONTAINERD
 _PARTITION = ("-m", "comment", "--comment", "podpath partition", "-j", "DROP")
 
 Progress = Callable[[str], None]
@@ -31,7 +29,7 @@ def stop(cluster: Cluster, node: str, *, kill: bool = False) -> None:
 
 
 def start(cluster: Cluster, node: str) -> None:
-    """Switches it on again. Nodes are waited for until they are Ready."""
+    """Switches it on again; it is Ready some seconds later."""
     cluster.engine.run("start", container_of(cluster, node))
 
 
@@ -61,7 +59,7 @@ def heal(cluster: Cluster, node: str) -> None:
 def _iptables(
     cluster: Cluster, node: str, action: str, chain: str, direction: str, *, check: bool = True
 ) -> bool:
-    address = cluster.address(cluster.control_plane)
+    address = cluster.address()
     argv = ["exec", cluster.node(node).container, "iptables", "-w", "5", action, chain]
     argv += [direction, address, *_PARTITION]
     if check:
@@ -89,20 +87,24 @@ def remove(cluster: Cluster, node: str) -> None:
 def set_runtime(cluster: Cluster, node: str, runtime: str) -> None:
     """The node goes on with another runtime; its Pods are started anew there.
 
-    Containers of the runtime that is left are removed: nobody else would look after them.
+    Returns when nothing of the one before runs any more. Raises: ClusterError.
     """
     if runtime not in RUNTIMES:
         raise ClusterError(f"runtime {runtime!r}: expected {' or '.join(RUNTIMES)}")
     container = cluster.node(node).container
-    clean = (
-        f"{_NERDCTL} ps -aq --no-trunc | xargs -r {_NERDCTL} rm -f" if runtime == "fake" else ":"
+    wanted, present = container_services.RUNTIME, container_services.RUNTIME_NOW
+    script = (
+        f"echo {runtime} > {wanted}; kill -HUP 1; "
+        f'until [ "$(cat {present})" = {runtime} ]; do sleep 0.1; done'
     )
-    script = f"echo {runtime} > {container_services.RUNTIME}; kill -HUP 1; sleep 2; {clean}"
     cluster.engine.run("exec", container, "sh", "-c", script)
 
 
 def load_image(cluster: Cluster, source: str, nodes: list[str], progress: Progress) -> None:
-    """Puts an image into nodes: an archive on this machine, or an image of the engine's own."""
+    """Puts an image into nodes: an archive on this machine, or an image of the engine's own.
+
+    A node on the fake runtime needs none. Raises: ClusterError.
+    """
     path = Path(source)
     if path.is_file():
         archive = path.read_bytes()
@@ -111,10 +113,12 @@ def load_image(cluster: Cluster, source: str, nodes: list[str], progress: Progre
             raise ClusterError(f"{source}: neither a file nor an image of {cluster.engine.name}")
         archive = cluster.engine.save(source)
     for node in nodes or [node.name for node in cluster.nodes()]:
-        cluster.engine.run(
-            "exec", "-i", cluster.node(node).container,
-            "sh", "-c", f"{_NERDCTL} load -q", stdin=archive, timeout_s=300.0,
-        )  # fmt: skip
+        container = cluster.node(node).container
+        if not cluster.engine.succeeds("exec", container, "test", "-S", _CONTAINERD):
+            progress(f"{node} runs no containerd and needs no image")
+            continue
+        load = ("exec", "-i", container, "nerdctl", "load", "-q")
+        cluster.engine.run(*load, stdin=archive, timeout_s=300.0)
         progress(f"{source} is on {node}")
 
 
@@ -128,11 +132,17 @@ def logs(cluster: Cluster, node: str, component: str, lines: int) -> str:
 
 
 def export_logs(cluster: Cluster, directory: Path, progress: Progress) -> None:
-    """Copies every container's logs to `directory/CONTAINER`; works for stopped ones too."""
-    containers = [cluster.control_plane, *(node.container for node in cluster.nodes())]
-    for container in containers:
+    """Copies every container's logs to `directory/CONTAINER`, those of Pods to `pods` in it.
+
+    Works for stopped containers too.
+    """
+    nodes = [node.container for node in cluster.nodes()]
+    for container in (cluster.control_plane, *nodes):
         target = directory / container
         target.mkdir(parents=True, exist_ok=True)
         cluster.engine.run("cp", f"{container}:{container_services.LOGS}/.", str(target))
+        if container in nodes:
+            pods = f"{container}:{container_services.POD_LOGS}/."
+            cluster.engine.run("cp", pods, str(target / "pods"))
         (target / "container.log").write_text(cluster.engine.run("logs", container))
         progress(f"logs of {container} are in {target}")

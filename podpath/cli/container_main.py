@@ -16,6 +16,7 @@ from podpath.cli import container_services as services
 from podpath.cli.supervisor import Service, Supervisor
 
 _CGROUP = Path("/sys/fs/cgroup")
+_NERDCTL_CONFIG = Path("/etc/nerdctl/nerdctl.toml")
 _LIMIT_FILES = (
     "cpu.max",
     "memory.max",
@@ -81,6 +82,8 @@ def prepare_node() -> None:
     if (_CGROUP / "cgroup.controllers").exists():
         _nest_cgroups()
     (services.ETC / "containerd.toml").write_text(services.CONTAINERD_CONFIG)
+    _NERDCTL_CONFIG.parent.mkdir(exist_ok=True)
+    _NERDCTL_CONFIG.write_text(services.NERDCTL_CONFIG)
     resolv = services.pod_resolv_conf(_text(Path("/etc/resolv.conf")))
     (services.ETC / "resolv.conf").write_text(resolv)
     for forward in ("ipv4/ip_forward", "ipv4/conf/all/forwarding"):

@@ -3,6 +3,7 @@
 Everything that is kept lies on the volume /var/lib/podpath; sockets are on /run, a tmpfs.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ DATA = Path("/var/lib/podpath")
 RUN = Path("/run/podpath")
 ETC = Path("/etc/podpath")
 LOGS = Path("/var/log/podpath")
+POD_LOGS = DATA / "pod-logs"
 IMAGES = Path("/usr/share/podpath/images")
 
 POD_CIDR = "10.244.0.0/16"
@@ -25,6 +27,8 @@ BOOTSTRAP = ETC / "bootstrap.kubeconfig"
 CLIENT_CA = ETC / "ca.crt"
 RUNTIME = DATA / "runtime"
 """Holds the name of the node's runtime; `podpath cluster node runtime` changes it."""
+RUNTIME_NOW = RUN / "runtime"
+"""The same, once the shim of the runtime before has ended and nothing of its Pods is left."""
 ADMIN = DATA / "kubeconfigs" / "admin"
 
 RUNTIME_NODE_LABEL = "podpath.io/runtime"
@@ -126,7 +130,7 @@ def node(settings: NodeSettings) -> list[Service]:
         file = settings.join_from
         script = f"until [ -s {file} ]; do sleep 0.2; done; podpath-join < {file}"
         services.append(Service("join", ("/bin/sh", "-c", script), once=True))
-    shim = Service("runtime-shim", _shim(settings))
+    needs: tuple[str, ...] = ()
     if settings.runtime == "nerdctl":
         config = ETC / "containerd.toml"
         loaded = RUN / "images-loaded"
@@ -134,8 +138,13 @@ def node(settings: NodeSettings) -> list[Service]:
             Service("containerd", ("/usr/bin/containerd", "--config", str(config))),
             Service("images", ("/bin/sh", "-c", load_script(loaded)), (CONTAINERD,), once=True),
         ]
-        shim = Service("runtime-shim", _shim(settings), (CONTAINERD, str(loaded)))
-    return [*services, shim, Service("kubelet", _kubelet(settings), _kubelet_needs())]
+        needs = (CONTAINERD, str(loaded))
+    return [
+        *services,
+        Service("runtime", ("/bin/sh", "-c", arrive_script(settings)), once=True),
+        Service("runtime-shim", _shim(settings.runtime, settings.log_level), needs),
+        Service("kubelet", _kubelet(settings), _kubelet_needs()),
+    ]
 
 
 def _kubelet_needs() -> tuple[str, ...]:
@@ -144,25 +153,33 @@ def _kubelet_needs() -> tuple[str, ...]:
 
 def load_script(loaded: Path) -> str:
     """Loads the images that the node's image brings, unless they are there from before."""
-    nerdctl = f"nerdctl --address={CONTAINERD} --namespace={NAMESPACE}"
     return (
         f"[ -e {DATA}/images-loaded ] || for image in {IMAGES}/*.tar; do "
-        f'{nerdctl} load -q -i "$image" || exit 1; done; '
+        f'nerdctl load -q -i "$image" || exit 1; done; '
         f"touch {DATA}/images-loaded {loaded}"
     )
 
 
-def _shim(settings: NodeSettings) -> tuple[str, ...]:
+def arrive_script(settings: NodeSettings) -> str:
+    """Another runtime knows nothing of real containers: they are removed when it takes over."""
+    leave = ":"
+    if settings.runtime != "nerdctl":
+        shim = shlex.join((*_shim("nerdctl", settings.log_level), "--teardown"))
+        leave = f"if [ -S {CONTAINERD} ]; then {shim}; fi"
+    return f"{leave} && echo {settings.runtime} > {RUNTIME_NOW}"
+
+
+def _shim(runtime: str, log_level: str) -> tuple[str, ...]:
     return _module(
         "runtime_shim",
         f"--listen=unix://{RUN}/cri.sock",
-        f"--backend={settings.runtime}",
-        f"--state-dir={DATA}/shim-{settings.runtime}",
+        f"--backend={runtime}",
+        f"--state-dir={DATA}/shim-{runtime}",
         "--pod-cidr=",
         f"--non-masquerade-cidr={POD_CIDR}",
         f"--containerd-address={CONTAINERD}",
         f"--containerd-namespace={NAMESPACE}",
-        log_level=settings.log_level,
+        log_level=log_level,
     )
 
 
@@ -176,7 +193,7 @@ def _kubelet(settings: NodeSettings) -> tuple[str, ...]:
         f"--container-runtime-endpoint=unix://{RUN}/cri.sock",
         f"--hostname-override={settings.name}",
         f"--root-dir={DATA}/kubelet",
-        f"--pod-logs-dir={DATA}/pod-logs",
+        f"--pod-logs-dir={POD_LOGS}",
         f"--resolv-conf={ETC}/resolv.conf",
         "--pod-routes",
         f"--node-labels={RUNTIME_NODE_LABEL}={settings.runtime}",
@@ -199,6 +216,12 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [debug]
   level = "warn"
 """
+
+
+NERDCTL_CONFIG = f"""address = "{CONTAINERD}"
+namespace = "{NAMESPACE}"
+"""
+"""So that `nerdctl` in a node, without flags, shows the Pods' containers."""
 
 
 def pod_resolv_conf(text: str) -> str:

@@ -1,6 +1,7 @@
 """A cluster on containers for tests: what they ask of it and how long they wait."""
 
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from podpath.cli import cluster_images
-from podpath.cli.cluster_engine import Engine
+from podpath.cli.cluster_engine import CLUSTER_LABEL, Engine
 from podpath.cli.cluster_lifecycle import Cluster, kubeconfig_path
 from podpath.cli.cluster_plan import ClusterPlan
 from podpath.cli.layout import ClusterError
@@ -22,10 +23,21 @@ REPLICAS = 6
 
 
 def engine_or_skip() -> Engine:
+    """The one that PODPATH_ENGINE names, as `make docker` does: then it has to be there."""
+    named = os.environ.get("PODPATH_ENGINE", "")
     try:
-        return Engine.find("auto")
+        return Engine.find(named or "auto")
     except ClusterError as error:
+        if named:
+            raise
         pytest.skip(f"{error}; `make docker` starts one")
+
+
+def left_of(engine: Engine, cluster: str) -> dict[str, list[str]]:
+    """Whatever still carries the cluster's label, by kind."""
+    kinds = ("container", "network", "volume")
+    labels = [f"{CLUSTER_LABEL}={cluster}"]
+    return {kind: found for kind in kinds if (found := engine.names(kind, labels))}
 
 
 class DockerCluster:
@@ -72,8 +84,7 @@ class DockerCluster:
     def containers(self, node: str) -> dict[str, str]:
         """id -> Pod's uid, of the running containers that the node's containerd has."""
         script = (
-            "N='nerdctl --address=/run/containerd/containerd.sock --namespace=podpath'; "
-            "$N ps -q --no-trunc | xargs -r $N inspect --mode=native --format "
+            "nerdctl ps -q --no-trunc | xargs -r nerdctl inspect --mode=native --format "
             "'{{.ID}} {{index .Labels \"io.kubernetes.pod.uid\"}}'"
         )
         listed = self.engine.run("exec", self.cluster.node(node).container, "sh", "-c", script)

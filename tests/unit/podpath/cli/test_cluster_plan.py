@@ -37,18 +37,29 @@ def test_no_subnet_left_is_told():
         cluster_plan.free_subnet(["172.16.0.0/12"])
 
 
-@pytest.mark.parametrize("text", ["much", "1.5Gi", "-1Gi", "1Zi"])
-def test_a_bad_amount_of_memory_is_told(text):
-    plan = ClusterPlan("blue", memory=text)
-    place = cluster_plan.node_place("blue", "172.29.0.0/24", 1)
-    with pytest.raises(ClusterError, match="--node-memory"):
-        cluster_plan.run_node(plan, place, "image", [])
+@pytest.mark.parametrize(
+    ("cpus", "memory", "flags"),
+    [
+        ("", "", []),
+        ("2", "", ["--cpus=2"]),
+        ("500m", "1.5Gi", ["--cpus=0.5", f"--memory={3 << 29}"]),
+        ("0.25", "512M", ["--cpus=0.25", "--memory=512000000"]),
+    ],
+)
+def test_limits_are_given_as_kubernetes_does(cpus, memory, flags):
+    assert cluster_plan.limit_flags(ClusterPlan("blue", cpus=cpus, memory=memory)) == flags
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two"])
-def test_a_bad_number_of_processors_is_told(text):
-    with pytest.raises(ClusterError, match="--node-cpus"):
-        cluster_plan.check_cpus(text)
+@pytest.mark.parametrize("text", ["much", "-1", "1Zi", "0"])
+@pytest.mark.parametrize("flag", ["cpus", "memory"])
+def test_what_is_no_amount_is_told(flag, text):
+    with pytest.raises(ClusterError, match=f"--node-{flag}"):
+        cluster_plan.limit_flags(ClusterPlan("blue", **{flag: text}))
+
+
+def test_a_networks_range_follows_from_an_address_in_it():
+    place = cluster_plan.control_plane_place("blue", "172.30.7.0/24")
+    assert cluster_plan.subnet_of(place.address) == "172.30.7.0/24"
 
 
 def test_a_nodes_name_is_not_used_twice():
@@ -94,6 +105,18 @@ def test_a_limited_node_tells_its_limits_and_its_runtime():
     fake = container_services.node(NodeSettings("n", "fake"))[-1]
     assert "--node-labels=podpath.io/runtime=fake" in fake.argv
     assert fake != kubelet  # a swap of the runtime starts the kubelet anew
+
+
+def test_who_takes_over_from_nerdctl_removes_its_containers():
+    scripts = {}
+    for runtime in ("nerdctl", "fake"):
+        services = {s.name: s for s in container_services.node(NodeSettings("n", runtime))}
+        scripts[runtime] = services["runtime"].argv[-1]
+        assert scripts[runtime].endswith(f"echo {runtime} > {container_services.RUNTIME_NOW}")
+        assert services["runtime"].once
+    assert "--backend=nerdctl" in scripts["fake"]
+    assert "--teardown" in scripts["fake"]
+    assert "--teardown" not in scripts["nerdctl"]
 
 
 def test_pods_get_no_name_server_on_the_nodes_loopback():
