@@ -25,7 +25,7 @@ demo: setup ## a cluster, kubectl apply, a running container, the 18 steps
 demo-docker: setup ## three nodes, each a container; starts a private dockerd where none runs
 	deploy/with-engine.sh $(BIN)/podpath cluster demo
 
-docker: setup ## the tests of clusters on containers, faults included
+docker: setup ## the tests of clusters on containers, faults included; fails where no engine can be had
 	deploy/with-engine.sh $(BIN)/pytest -q -m docker
 
 protos: $(BIN)/podpath ## regenerate the stubs beside the .proto files
@@ -48,8 +48,9 @@ imports: ## who may import whom
 test-fast: $(BIN)/podpath ## the unmarked tests: no root, no network, under a minute
 	$(BIN)/pytest -q -m 'not integration and not kubectl and not e2e and not docker and not simulation and not slow'
 
-test: setup ## everything, real etcd and real containers included
-	$(BIN)/pytest -q
+test: setup ## everything, real etcd, real containers and clusters on containers included
+	$(BIN)/pytest -q -m 'not docker'
+	$(MAKE) --no-print-directory docker
 
 integration kubectl e2e: setup ## one marker's tests
 	$(BIN)/pytest -q -m $@
