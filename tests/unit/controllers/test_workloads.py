@@ -67,7 +67,7 @@ async def controllers(client, tmp_path):
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def eventually(check, limit_s=10.0):
+async def eventually(check, limit_s=60.0):
     """Waits until `await check()` is true."""
     async with asyncio.timeout(limit_s):
         while not await check():

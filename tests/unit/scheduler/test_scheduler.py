@@ -204,7 +204,7 @@ async def test_another_reason_is_no_transition():
     writing = asyncio.ensure_future(writer.run())
     for reason in ("first", "second"):
         writer.submit(Condition(PodInfo(created), "Unschedulable", reason))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (condition := await told(client, "p")) is None or condition.message != reason:
                 await asyncio.sleep(0)
         created = await client.get(scheme.PODS, "default", "p")
