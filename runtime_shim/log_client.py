@@ -36,12 +36,14 @@ class LogClient:
     """One daemon for one state directory. Calls go over one connection, one after another."""
 
     def __init__(self, directory: Path, known: Callable[[], list[LoggedContainer]]) -> None:
-        """`known`: the containers to tell a new daemon about."""
+        """`known`: the containers to read. The daemon is told of them whenever it is connected to,
+        and forgets all others."""
         self._directory = directory
         self._known = known
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._lock = asyncio.Lock()
         self._pid = 0
+        self._stopped = False
 
     async def add(self, container: LoggedContainer) -> None:
         """Begins to read. The container's FIFOs exist. Raises: CriError."""
@@ -80,36 +82,60 @@ class LogClient:
             self._streams = None
 
     async def keep(self) -> None:
-        """Starts the daemon if there is none, and again whenever it dies, until cancelled."""
-        while True:
+        """Starts the daemon if there is none, and again whenever it dies, until cancelled or
+        stopped."""
+        while not self._stopped:
             reader, writer = await self._connect()
             try:
-                await self._call({"op": "drop", "id": ""})  # tells a new one what there is
-                await reader.read()
+                # A daemon that dies in the middle of this is followed by another one.
+                with contextlib.suppress(CriError, ConnectionError):
+                    await self._call({"op": "drop", "id": ""})  # tells a new one what there is
+                    await reader.read()
+            finally:
+                writer.close()
+
+    async def stop(self) -> None:
+        """Ends the daemon for good, if there is one: it has nothing to read any more."""
+        self._stopped = True
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, CriError):
+            reader, writer = await asyncio.open_unix_connection(str(self._socket))
+            try:
+                await _ask(reader, writer, {"op": "stop"})
             finally:
                 writer.close()
 
     async def _call(self, asked: dict[str, Any]) -> None:
         async with self._lock:
             for last_try in (False, True):
-                if self._streams is None:
-                    self._streams = await self._connect()
-                    for container in self._known():
-                        if container.id != asked["id"]:
-                            with contextlib.suppress(CriError):
-                                await _ask(*self._streams, _adding(container))
                 try:
+                    if self._streams is None:
+                        self._streams = await self._connect()
+                        await self._introduce(*self._streams, but=asked["id"])
                     await _ask(*self._streams, asked)
                 except (ConnectionError, asyncio.IncompleteReadError) as error:
-                    self._streams[1].close()
-                    self._streams = None
+                    self.close()
                     if last_try:
                         raise CriError(Code.UNAVAILABLE, f"log daemon: {error}") from None
                 else:
                     return
 
+    async def _introduce(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, but: str
+    ) -> None:
+        """Tells what there is to read; of the container `but` the call itself will tell."""
+        known = self._known()
+        await _ask(reader, writer, {"op": "keep", "ids": [but, *(c.id for c in known)]})
+        for container in known:
+            if container.id != but:
+                with contextlib.suppress(CriError):
+                    await _ask(reader, writer, _adding(container))
+
+    @property
+    def _socket(self) -> Path:
+        return self._directory / "logd.sock"
+
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        path = self._directory / "logd.sock"
+        path = self._socket
         try:
             return await asyncio.open_unix_connection(str(path))
         except OSError:

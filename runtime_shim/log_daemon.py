@@ -10,6 +10,8 @@ Protocol, on the unix socket DIR/logd.sock: one JSON object a line, answered by 
     {"op": "reopen", "id"}     close the log and open its path anew
     {"op": "drain", "id"}      answer when the container's output has been read to its end
     {"op": "drop", "id"}       forget it
+    {"op": "keep", "ids"}      forget all others: a shim that was killed dropped them no more
+    {"op": "stop"}             end: the node goes for good
     {"op": "attach", "id"}     answered {"ok": true}; then the connection carries frames
 Frames: channel (1 byte), length (4 bytes, big-endian), bytes. Out: 1 stdout, 2 stderr; in: 0 stdin
 (no bytes: end of input), 4 a terminal's size as JSON.
@@ -21,7 +23,7 @@ import resource
 import selectors
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic  # noqa: TID251  no Clock in a program this small
 from typing import Any
 
@@ -131,6 +133,7 @@ class Daemon:
         self.handlers: dict[int, dict[int, Callable[[int], None]]] = {}
         self.containers: dict[str, Container] = {}
         self.clients: set[Client] = set()
+        self.stopping = False
         path = os.path.join(directory, "logd.sock")
         if os.path.exists(path):
             os.unlink(path)
@@ -170,33 +173,43 @@ class Daemon:
         self.clients.add(Client(self, connection))
 
     def handle(self, client: Client, asked: dict[str, Any]) -> None:
-        op = asked["op"]
+        name, op = asked.get("id", ""), asked["op"]
         if op == "add":
-            if asked["id"] not in self.containers:
-                self.containers[asked["id"]] = Container(self, asked)
-            client.answer({"ok": True})
+            if name not in self.containers:
+                self.containers[name] = Container(self, asked)
         elif op == "drop":
-            if container := self.containers.pop(asked["id"], None):
-                container.close()
-            client.answer({"ok": True})
+            self._keep(self.containers.keys() - {name})
+        elif op == "keep":
+            self._keep(asked["ids"])
         elif op == "drain":
-            self.containers[asked["id"]].drain(client)
+            self.containers[name].drain(client)
+            return  # which answers when the output has ended
         elif op == "reopen":
-            self.containers[asked["id"]].reopen()
-            client.answer({"ok": True})
+            self.containers[name].reopen()
         elif op == "attach":
-            container = self.containers[asked["id"]]
-            client.attached = container
-            container.clients.add(client)
-            client.answer({"ok": True})
-            if not container.sources and container.console is None:
-                client.finish()
+            self._attach(client, self.containers[name])
+            return
+        elif op == "stop":
+            self.stopping = True
         else:
             client.answer({"ok": False, "error": f"unknown operation {op!r}"})
+            return
+        client.answer({"ok": True})
+
+    def _keep(self, names: Iterable[str]) -> None:
+        for gone in self.containers.keys() - set(names):
+            self.containers.pop(gone).close()
+
+    def _attach(self, client: Client, container: Container) -> None:
+        client.attached = container
+        container.clients.add(client)
+        client.answer({"ok": True})
+        if not container.sources and container.console is None:
+            client.finish()
 
     def run(self) -> None:
         idle_since = monotonic()
-        while True:
+        while not self.stopping:
             for key, events in self.selector.select(1.0):
                 for event in (selectors.EVENT_READ, selectors.EVENT_WRITE):
                     handler = self.handlers.get(key.fd, {}).get(event)

@@ -126,10 +126,10 @@ class NerdctlBackend(NerdctlImages):
         for container in containers:
             state = held.get(container.id)
             status = state["Status"] if state else "absent"
+            self._logged[container.id] = self._logged_of(container)
             if state and status == "running":
                 # nerdctl writes the moment down itself, and may have been cut off before.
                 started[container.id] = time_ns(state["StartedAt"]) or self._now_ns()
-                self._logged[container.id] = self._logged_of(container)
                 container.engine["pid"] = str(state["Pid"])
                 with contextlib.suppress(CriError):
                     self._note_user(container)
@@ -138,8 +138,6 @@ class NerdctlBackend(NerdctlImages):
                 exits[container.id] = exit_of(state, self._now_ns())
             elif container.state == RUNNING:
                 exits[container.id] = ContainerExit(self._now_ns(), UNKNOWN_EXIT_CODE, "Unknown")
-            else:
-                self._logged[container.id] = self._logged_of(container)
         mounted = self._sandboxes.mounted()
         stopped = {s.id for s in sandboxes if not self._sandboxes.alive(s, mounted)}
         for pause, sandbox in pauses.items():
@@ -163,7 +161,8 @@ class NerdctlBackend(NerdctlImages):
             self._logs.close()
 
     async def remove_node(self) -> None:
-        """Removes the node's bridge, rules and cgroup (teardown.NodeRemover)."""
+        """Removes the node's bridge, rules, cgroup and log daemon (teardown.NodeRemover)."""
+        await self._logs.stop()
         await self._network.remove()
         cgroups.remove_empty(self._planner.own_cgroup)
 

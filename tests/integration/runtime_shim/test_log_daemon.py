@@ -171,3 +171,35 @@ async def test_it_is_small(bench: Bench) -> None:
     status = Path(f"/proc/{bench.pid()}/status").read_text()
     (resident,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
     assert int(resident) < 20_000
+
+
+async def test_what_a_killed_shim_did_not_drop_is_forgotten(bench: Bench) -> None:
+    """The shim was killed between removing a container and saying so."""
+    kept, gone = await bench.container("kept"), await bench.container("gone")
+    os.write(bench.writer(kept), b"one\n")
+    bench.client.close()
+    bench.known.remove(gone)
+    await bench.client.reopen(kept.id)  # connects anew, as the next shim does
+    held = {os.readlink(f) for f in Path(f"/proc/{bench.pid()}/fd").iterdir()}
+    assert any(str(kept.directory) in path for path in held)
+    assert not any(str(gone.directory) in path for path in held)
+
+
+async def test_a_stopped_daemon_is_gone_and_stays_away(bench: Bench) -> None:
+    await bench.container()
+    keeping = asyncio.ensure_future(bench.client.keep())
+    pid = bench.pid()
+    await bench.client.stop()
+    async with asyncio.timeout(60):
+        await keeping  # returns, and has started no other
+        while Path(f"/proc/{pid}").exists() and "Z" not in _state(pid):
+            await asyncio.sleep(0.01)
+    with pytest.raises(AssertionError, match="no daemon runs"):
+        bench.pid()
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
