@@ -192,6 +192,18 @@ def preemption(node_count: int, decisions: int) -> Measured:
     return watch.measured("preemption", node_count, decisions, placed)
 
 
+def calibration() -> float:
+    """Million steps of a plain loop in a second of processor time: what the machine gives just now.
+
+    Other work on it makes a processor second worth less: figures compare only beside this one.
+    """
+    start = time.process_time()
+    total = 0
+    for i in range(5_000_000):
+        total += i & 7
+    return 5 / (time.process_time() - start)
+
+
 def all_pure(sizes: tuple[int, ...], decisions: int) -> Iterator[Measured]:
     for size in sizes:
         for shape in SHAPES:
@@ -212,6 +224,7 @@ def main() -> int:
         results = [pure(options.shape, size, options.decisions) for size in sizes]
     else:
         results = all_pure(sizes, options.decisions)
+    print(f"calibration: {calibration():.1f} million steps a second", file=sys.stderr)
     for m in results:
         if options.output == "json":
             print(json.dumps({**m.__dict__, "rate": round(m.rate, 1)}))
@@ -222,6 +235,7 @@ def main() -> int:
                 f"{per_cpu:8.0f} per CPU second   placed {m.placed}"
             )
         sys.stdout.flush()
+    print(f"calibration: {calibration():.1f} million steps a second", file=sys.stderr)
     return 0
 
 
