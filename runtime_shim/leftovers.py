@@ -17,11 +17,17 @@ EXEC_SCRATCH = "podpath-exec-"
 async def wait_for(marks: tuple[bytes, ...], clock: Clock) -> None:
     """Returns when no process has one of `marks` in its command line or environment.
 
-    Raises: CriError DEADLINE_EXCEEDED: to go on would race with it.
+    A process shows neither in the moment in which it becomes another program, so it takes two looks
+    in a row. Raises: CriError DEADLINE_EXCEEDED: to go on would race with it.
     """
     until = clock.monotonic() + TIMEOUT_S
-    while left := await asyncio.to_thread(lambda: list(_having(marks))):
-        if clock.monotonic() > until:
+    looks_without = 0
+    while True:
+        left = await asyncio.to_thread(lambda: list(_having(marks)))
+        looks_without = 0 if left else looks_without + 1
+        if looks_without == 2:
+            return
+        if left and clock.monotonic() > until:
             raise CriError(
                 Code.DEADLINE_EXCEEDED, f"process {left[0]} of an earlier shim does not end"
             )

@@ -1,7 +1,9 @@
 """`python -m runtime_shim` as a process of its own, on a containerd of one's own or on the fake."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -70,10 +72,15 @@ class ShimProcess:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.argv(), stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self.socket.exists():
+        while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(self.log.read_text()[-3000:])
             time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        """True once it listens: the socket's file is there a moment before."""
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     def kill(self) -> None:
         """kill -9."""
