@@ -154,6 +154,12 @@ def test_nobody_there_is_a_failure_too():
         HttpExtender(config).filter(PodInfo(pod()), Cluster(NODES).cache.nodes())
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("1m30s", 90), ("0s", 5), (None, 5)])
+def test_its_timeout_is_a_duration_as_go_writes_it(text, seconds):
+    tree = {"urlPrefix": "http://x", "filterVerb": "filter", "httpTimeout": text}
+    assert ExtenderConfig.read(tree).timeout_s == seconds
+
+
 def test_only_pods_that_ask_for_its_resources_concern_it():
     config = {"managedResources": [{"name": "example.com/gpu"}], "nodeCacheCapable": True}
     with extended(NODES, filter={"NodeNames": []}, config=config) as (cluster, webhook):
