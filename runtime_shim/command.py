@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -10,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from runtime_shim import child
 from runtime_shim.errors import Code, CriError
 
 _log = logging.getLogger(__name__)
@@ -60,18 +60,8 @@ async def run(
     (more arguments than the kernel takes).
     """
     with _Files(stdin or b"") as files:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=files.stdin,
-                stdout=files.stdout,
-                stderr=files.stderr,
-                env=ENVIRONMENT | dict(environment or {}),
-            )
-        except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            code = Code.INVALID_ARGUMENT if error.errno == errno.E2BIG else Code.UNAVAILABLE
-            raise CriError(code, f"{_words(argv)}: {reason}") from error
+        streams = (files.stdin, files.stdout, files.stderr)
+        process = child.spawn(argv, streams, ENVIRONMENT | dict(environment or {}))
         try:
             await _wait(process, timeout_s, files.stderr, moved)
         except TimeoutError:
@@ -80,8 +70,7 @@ async def run(
             ) from None
         finally:
             if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                process.kill()
                 await asyncio.shield(process.wait())
         stdout, stderr = _content(files.stdout), _content(files.stderr)
     finished = Finished(process.returncode or 0, stdout, stderr)
@@ -90,7 +79,7 @@ async def run(
 
 
 async def _wait(
-    process: asyncio.subprocess.Process,
+    process: child.Child,
     timeout_s: float,
     stderr: int,
     moved: Callable[[bytes], bool] | None,

@@ -6,7 +6,6 @@ terminal's size on. runc inherits user, environment, capabilities and seccomp fr
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -16,11 +15,12 @@ import struct
 import tempfile
 import termios
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from podpath.component_base.streaming.process import Output, TerminalSize
-from runtime_shim import command
+from runtime_shim import child, command
 from runtime_shim.backend import ExecResult
 from runtime_shim.errors import Code, CriError
 from runtime_shim.leftovers import EXEC_SCRATCH
@@ -28,7 +28,6 @@ from runtime_shim.leftovers import EXEC_SCRATCH
 MAX_OUTPUT_BYTES = 8 << 20
 """Of each stream of ExecSync; what goes beyond is read and dropped, as the message is limited."""
 QUEUE_CHUNKS = 32
-CHUNK_BYTES = 64 * 1024
 KILL_WAIT_S = 5.0
 
 
@@ -62,15 +61,14 @@ async def exec_sync(target: ExecTarget, words: Sequence[str], timeout_s: float) 
 
     Raises: CriError DEADLINE_EXCEEDED when it was killed, UNKNOWN if it cannot be started.
     """
-    with tempfile.TemporaryDirectory(prefix=EXEC_SCRATCH) as directory:
-        scratch = Path(directory)
-        process = await _spawn(argv(target, words, scratch, tty=False), -1)
-        assert process.stdout is not None
-        assert process.stderr is not None
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=EXEC_SCRATCH)))
+        process, pipes = _spawn(argv(target, words, scratch, tty=False), stdin=False)
+        stack.callback(pipes.close)
         try:
             async with asyncio.timeout(timeout_s or None):
                 stdout, stderr, code = await asyncio.gather(
-                    _collect(process.stdout), _collect(process.stderr), process.wait()
+                    _collect(pipes.stdout), _collect(pipes.stderr), process.wait()
                 )
         except TimeoutError:
             raise CriError(
@@ -88,36 +86,50 @@ def shell_code(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
+@dataclass(slots=True)
+class Pipes:
+    """Our ends of a command's streams; -1 = there is none."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+    def close_stdin(self) -> None:
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def close(self) -> None:
+        self.close_stdin()
+        for fd in (self.stdout, self.stderr):
+            if fd >= 0:
+                os.close(fd)
+        self.stdout = self.stderr = -1
+
+
 class RuncProcess:
-    """A `Process` (see streaming/process.py)."""
+    """A `Process` (see streaming/process.py). With a terminal, `pipes` holds its other end twice:
+    what goes in and what comes out."""
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
+        process: child.Child,
         scratch: "tempfile.TemporaryDirectory[str]",
-        master: int,
+        pipes: Pipes,
+        *,
+        tty: bool,
     ) -> None:
         self._process = process
         self._scratch = scratch
-        self._master = master
+        self._pipes = pipes
+        self._tty = tty
         self._output: asyncio.Queue[tuple[Output, bytes] | None] = asyncio.Queue(QUEUE_CHUNKS)
-        self._readers: list[asyncio.Task[None]] = []
-        self._open = 0
-        self._closed = False
-
-    def begin(self) -> None:
-        """Starts to read its output."""
-        if self._master >= 0:
-            self._readers.append(asyncio.ensure_future(self._read_terminal()))
-        else:
-            assert self._process.stdout is not None
-            assert self._process.stderr is not None
-            for stream, output in (
-                (self._process.stdout, Output.STDOUT),
-                (self._process.stderr, Output.STDERR),
-            ):
-                self._readers.append(asyncio.ensure_future(self._read_pipe(stream, output)))
+        outputs = [(pipes.stdout, Output.STDOUT), (pipes.stderr, Output.STDERR)]
+        self._readers = [
+            asyncio.ensure_future(self._read(fd, output)) for fd, output in outputs if fd >= 0
+        ]
         self._open = len(self._readers)
+        self._closed = False
 
     async def read(self) -> tuple[Output, bytes] | None:
         while self._open:
@@ -128,22 +140,18 @@ class RuncProcess:
         return None
 
     async def write(self, data: bytes) -> None:
-        if self._master >= 0:
-            await _write_fully(self._master, data)
-        elif self._process.stdin is not None:
-            self._process.stdin.write(data)
-            await self._process.stdin.drain()
+        if self._pipes.stdin >= 0:
+            await child.write_fully(self._pipes.stdin, data)
 
     async def close_stdin(self) -> None:
-        if self._master < 0 and self._process.stdin is not None:
-            self._process.stdin.close()
+        if not self._tty:
+            self._pipes.close_stdin()
 
     async def resize(self, size: TerminalSize) -> None:
-        if self._master >= 0:
+        if self._tty:
             rows_columns = struct.pack("HHHH", size.height, size.width, 0, 0)
-            fcntl.ioctl(self._master, termios.TIOCSWINSZ, rows_columns)
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGWINCH)
+            fcntl.ioctl(self._pipes.stdin, termios.TIOCSWINSZ, rows_columns)
+            self._process.send_signal(signal.SIGWINCH)
 
     async def wait(self) -> int:
         """Raises: CriError if the command could not be started."""
@@ -157,66 +165,66 @@ class RuncProcess:
         self._closed = True
         for reader in self._readers:
             reader.cancel()
+        await asyncio.wait(self._readers)  # none may look at a descriptor that is closed
         if self._process.returncode is None:
             await _kill(self._process, Path(self._scratch.name))
-        if self._master >= 0:
-            os.close(self._master)
+        self._pipes.close()
         self._scratch.cleanup()
 
-    async def _read_pipe(self, stream: asyncio.StreamReader, output: Output) -> None:
-        while data := await stream.read(CHUNK_BYTES):
+    async def _read(self, fd: int, output: Output) -> None:
+        while data := await child.read_some(fd):
             await self._output.put((output, data))
-        await self._output.put(None)
-
-    async def _read_terminal(self) -> None:
-        while data := await _read_some(self._master):
-            await self._output.put((Output.STDOUT, data))
         await self._output.put(None)
 
 
 async def start(target: ExecTarget, words: Sequence[str], *, tty: bool, stdin: bool) -> RuncProcess:
     """Starts a command whose streams the caller drives. Raises: CriError."""
     scratch = tempfile.TemporaryDirectory(prefix=EXEC_SCRATCH)
-    master = slave = -1
-    if tty:
-        master, slave = pty.openpty()
-        os.set_blocking(master, False)
+    line = argv(target, words, Path(scratch.name), tty=tty)
     try:
-        line = argv(target, words, Path(scratch.name), tty=tty)
-        process = await _spawn(line, slave, stdin=stdin)
+        process, pipes = _spawn_on_terminal(line) if tty else _spawn(line, stdin=stdin)
     except BaseException:
         scratch.cleanup()
-        if master >= 0:
-            os.close(master)
+        raise
+    return RuncProcess(process, scratch, pipes, tty=tty)
+
+
+def _spawn(line: Sequence[str], *, stdin: bool) -> tuple[child.Child, Pipes]:
+    """In a session of its own. Raises: CriError."""
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    theirs_in, ours_in = os.pipe() if stdin else (null, -1)
+    ours_out, theirs_out = os.pipe()
+    ours_err, theirs_err = os.pipe()
+    pipes = Pipes(ours_in, ours_out, ours_err)
+    theirs = (theirs_in, theirs_out, theirs_err)
+    try:
+        for fd in (ours_in, ours_out, ours_err):
+            if fd >= 0:
+                os.set_blocking(fd, False)
+        return child.spawn(line, theirs, command.ENVIRONMENT, new_session=True), pipes
+    except BaseException:
+        pipes.close()
         raise
     finally:
-        if slave >= 0:
-            os.close(slave)
-    started = RuncProcess(process, scratch, master)
-    started.begin()
-    return started
+        for fd in {null, *theirs}:
+            os.close(fd)
 
 
-async def _spawn(
-    line: Sequence[str], terminal: int, *, stdin: bool = False
-) -> asyncio.subprocess.Process:
-    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    streams = (terminal,) * 3 if terminal >= 0 else (pipe if stdin else nothing, pipe, pipe)
+def _spawn_on_terminal(line: Sequence[str]) -> tuple[child.Child, Pipes]:
+    master, slave = pty.openpty()
+    os.set_blocking(master, False)
+    pipes = Pipes(os.dup(master), master, -1)
     try:
-        return await asyncio.create_subprocess_exec(
-            *line,
-            stdin=streams[0],
-            stdout=streams[1],
-            stderr=streams[2],
-            env=command.ENVIRONMENT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        code = Code.INVALID_ARGUMENT if error.errno == errno.E2BIG else Code.UNAVAILABLE
-        raise CriError(code, f"{line[0]}: {os.strerror(error.errno or 0)}") from error
+        streams = (slave, slave, slave)
+        return child.spawn(line, streams, command.ENVIRONMENT, new_session=True), pipes
+    except BaseException:
+        pipes.close()
+        raise
+    finally:
+        os.close(slave)
 
 
-async def _kill(process: asyncio.subprocess.Process, scratch: Path) -> None:
+async def _kill(process: child.Child, scratch: Path) -> None:
     """The command, with all it started in its session, then runc."""
     with contextlib.suppress(OSError, ValueError):
         pid = int((scratch / "pid").read_text())
@@ -225,8 +233,7 @@ async def _kill(process: asyncio.subprocess.Process, scratch: Path) -> None:
         async with asyncio.timeout(KILL_WAIT_S):
             await process.wait()
             return
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
+    process.kill()
     await process.wait()
 
 
@@ -245,49 +252,11 @@ def _check_started(code: int, scratch: Path) -> None:
                 raise CriError(Code.UNKNOWN, f"exec failed: {entry['msg']}")
 
 
-async def _collect(stream: asyncio.StreamReader) -> bytes:
+async def _collect(fd: int) -> bytes:
     chunks: list[bytes] = []
     room = MAX_OUTPUT_BYTES
-    while data := await stream.read(CHUNK_BYTES):
+    while data := await child.read_some(fd):
         if room > 0:
             chunks.append(data[:room])
             room -= len(data)
     return b"".join(chunks)
-
-
-async def _read_some(fd: int) -> bytes:
-    """From a non-blocking terminal; empty when its other end is closed."""
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            return os.read(fd, CHUNK_BYTES)
-        except BlockingIOError:
-            ready = loop.create_future()
-            loop.add_reader(fd, _wake, ready)
-            try:
-                await ready
-            finally:
-                loop.remove_reader(fd)
-        except OSError as error:
-            if error.errno == errno.EIO:
-                return b""
-            raise
-
-
-async def _write_fully(fd: int, data: bytes) -> None:
-    loop = asyncio.get_running_loop()
-    while data:
-        try:
-            data = data[os.write(fd, data) :]
-        except BlockingIOError:
-            ready = loop.create_future()
-            loop.add_writer(fd, _wake, ready)
-            try:
-                await ready
-            finally:
-                loop.remove_writer(fd)
-
-
-def _wake(ready: "asyncio.Future[None]") -> None:
-    if not ready.done():
-        ready.set_result(None)
