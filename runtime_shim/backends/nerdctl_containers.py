@@ -22,8 +22,8 @@ from runtime_shim.turns import Rank, Turns
 
 _log = logging.getLogger(__name__)
 
-SWEEPS = 3
-"""So often orphans are looked for: one may not be ready to be removed, or appear late."""
+TRIES = 3
+"""Of removing a container, and of looking for orphans: one may appear late."""
 
 
 class EngineContainers:
@@ -81,27 +81,39 @@ class EngineContainers:
 
     async def remove(self, container_id: str) -> None:
         """Kills it if it runs. Idempotent. Raises: CriError."""
-        async with self._turns.turn(Rank.REMOVE):
-            finished = await command.run(nerdctl_argv.remove(self._settings, [container_id]))
-        complaint = finished.complaint().lower()
-        if finished.code != 0 and "no such container" not in complaint:
-            raise CriError(Code.UNKNOWN, f"failed to remove container: {finished.complaint()}")
+        for _ in range(TRIES):
+            async with self._turns.turn(Rank.REMOVE):
+                complaint = await self._remove([container_id])
+            if not complaint:
+                break
+            _log.debug("removal fails", extra={"id": container_id, "complaint": complaint})
+        else:
+            raise CriError(Code.UNKNOWN, f"failed to remove container: {complaint}")
         shutil.rmtree(self.directory(container_id), ignore_errors=True)
+
+    async def _remove(self, container_ids: Sequence[str]) -> str:
+        """Why not all of them are gone, or "".
+
+        `nerdctl rm --force` ends with code 0 in any case; it prints those that it has removed. It
+        fails now and then where a task is just ending.
+        """
+        finished = await command.run(nerdctl_argv.remove(self._settings, container_ids))
+        left = set(container_ids) - set(finished.stdout.decode().split())
+        complaint = finished.complaint()
+        return "" if not left or "no such container" in complaint.lower() else complaint
 
     async def remove_all_but(self, known: Collection[str]) -> dict[str, dict[str, Any]]:
         """Removes the containers that nobody knows, and directories that belong to none.
 
         Returns the `State` of those that are left, by id. Raises: CriError.
         """
-        for _ in range(SWEEPS):
+        for _ in range(TRIES):
             held = await self.inspect_all()
             orphans = sorted(held.keys() - set(known))
             if not orphans:
                 break
-            finished = await command.run(nerdctl_argv.remove(self._settings, orphans))
-            _log.info("removing orphans", extra={"ids": orphans, "code": finished.code})
-            if finished.code != 0:
-                _log.warning("orphans stay", extra={"complaint": finished.complaint()})
+            complaint = await self._remove(orphans)
+            _log.info("removing orphans", extra={"ids": orphans, "complaint": complaint})
         for name in set(os.listdir(self._directory)) - set(known) - held.keys():
             shutil.rmtree(self.directory(name), ignore_errors=True)
         return held
