@@ -150,30 +150,41 @@ def _arguments(directory: str) -> list[str] | None:
 
 
 def _prepare(directory: str, arguments: list[str]) -> str:
-    """Finishes the spec and notes what the shim wants to know of it; the launcher's verdict."""
+    """Finishes the spec and notes what the shim wants to know of it; the launcher's verdict.
+
+    Once: a daemon that is told of a running container again finds the notes and changes nothing.
+    """
     edits = _read(os.path.join(directory, EDITS))
     bundle = _value(arguments, "--bundle")
-    config = os.path.join(bundle, "config.json")
-    spec = apply(_read(config), edits)
-    with open(config, "w", encoding="utf-8") as file:
-        json.dump(spec, file)
-    user = spec["process"]["user"]
-    notes = {
-        "root": _value(arguments, "--root"),
-        "pid_file": _value(arguments, "--pid-file"),
-        "uid": user["uid"],
-        "gid": user["gid"],
-        "groups": user["additionalGids"],
-    }
-    with open(os.path.join(directory, RUNC_NOTES), "w", encoding="utf-8") as file:
-        json.dump(notes, file)
+    notes = os.path.join(directory, RUNC_NOTES)
+    if not os.path.exists(notes):
+        config = os.path.join(bundle, "config.json")
+        spec = apply(_read(config), edits)
+        _write(config, spec)
+        user = spec["process"]["user"]
+        told = {
+            "root": _value(arguments, "--root"),
+            "pid_file": _value(arguments, "--pid-file"),
+            "uid": user["uid"],
+            "gid": user["gid"],
+            "groups": user["additionalGids"],
+        }
+        if edits["tty"]:
+            # runc works in the bundle: from there the socket's path is short, as it has to be.
+            link = os.path.join(bundle, CONSOLE)
+            if not os.path.lexists(link):
+                os.symlink(os.path.join(directory, CONSOLE), link)
+        _write(notes, told)
     if edits["tty"]:
-        # runc works in the bundle: from there the socket's path is short, as it has to be.
-        link = os.path.join(bundle, CONSOLE)
-        if not os.path.lexists(link):
-            os.symlink(os.path.join(directory, CONSOLE), link)
         return "terminal"
     return "stdin" if edits["stdin"] else "streams"
+
+
+def _write(path: str, tree: Spec) -> None:
+    """All of it or nothing."""
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(tree, file)
+    os.rename(path + ".new", path)
 
 
 def _read(path: str) -> Spec:

@@ -186,3 +186,15 @@ async def test_a_spec_that_cannot_be_finished_fails_with_the_reason(launch: Laun
     _, complaint = await process.communicate()
     assert process.returncode == 1
     assert b"config.json" in complaint
+
+
+async def test_a_daemon_that_is_told_again_changes_nothing(launch: Launch) -> None:
+    await launch.logs.add(launch.logged)
+    process = await launch.start(*launch.create_arguments())
+    await process.communicate()
+    launch.config.write_text("what runc made of it")
+    launch.end()
+    again = LogClient(launch.root, lambda: [launch.logged])
+    await again.add(launch.logged)
+    again.close()
+    assert launch.config.read_text() == "what runc made of it"
