@@ -19,7 +19,7 @@ SEED = 5
 GRACE_S = 20.0
 PERIOD_S = 5.0  # between two looks of the node life cycle controller
 TOLERATION_S = 5.0
-UNKNOWN_MAX_S = GRACE_S + PERIOD_S + 5.0
+UNKNOWN_MAX_S = GRACE_S + PERIOD_S + 10.0
 REPLACED_MAX_S = UNKNOWN_MAX_S + TOLERATION_S + 10.0
 BACK_MAX_S = 45.0
 
