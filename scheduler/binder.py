@@ -103,11 +103,15 @@ class Binder:
     async def _prepare(self, assumed: AssumedPod) -> None:
         """What plugins have to do before (or instead of) the Bind call; may take minutes."""
         stages, state, pod = assumed.framework.binding, assumed.state, assumed.info
-        status = await stages.wait_on_permit(pod)
-        if status.code is Code.SUCCESS:
-            status = await stages.pre_bind(state, pod, assumed.node_name)
-        if status.code is Code.SUCCESS:
-            status = await stages.bind(state, pod, assumed.node_name)
+        try:
+            status = await stages.wait_on_permit(pod)
+            if status.code is Code.SUCCESS:
+                status = await stages.pre_bind(state, pod, assumed.node_name)
+            if status.code is Code.SUCCESS:
+                status = await stages.bind(state, pod, assumed.node_name)
+        except Exception as error:
+            log.exception("a plugin has a fault", extra={"pod": pod.key})
+            status = failed("", repr(error))
         if status.code is Code.SKIP:
             self._batch(assumed)
         else:

@@ -158,12 +158,11 @@ class Scheduler:
         self.nominator.remove(queued.uid)
         self.cache.assume(queued.info, decision.node_name)
         assumed = AssumedPod(queued, decision.node_name, decision.state, framework, queued.info)
-        for stage in (framework.binding.reserve, framework.binding.permit):
-            status = stage(decision.state, queued.info, decision.node_name)
-            if status.code not in (Code.SUCCESS, Code.WAIT):
-                self._not_bound(assumed, Failure(status))
-                return
-        self._binder.submit(assumed)
+        status = _promise(assumed)
+        if status.code in (Code.SUCCESS, Code.WAIT):
+            self._binder.submit(assumed)
+        else:
+            self._not_bound(assumed, Failure(status))
 
     def _bound(self, assumed: AssumedPod, failure: Failure | None) -> None:
         if failure is not None:
@@ -227,6 +226,17 @@ class Scheduler:
         while True:
             await self._clock.sleep(FLUSH_PERIOD_S)
             self.queue.flush_unschedulable()
+
+
+def _promise(assumed: AssumedPod) -> Status:
+    """Reserve and Permit."""
+    stages, args = assumed.framework.binding, (assumed.state, assumed.info, assumed.node_name)
+    try:
+        status = stages.reserve(*args)
+        return stages.permit(*args) if status.code is Code.SUCCESS else status
+    except Exception as error:
+        log.exception("a plugin has a fault", extra={"pod": assumed.info.key})
+        return failed("", repr(error))
 
 
 def rejected_on(node_name: str, status: Status) -> Status | FitError:

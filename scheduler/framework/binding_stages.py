@@ -8,6 +8,7 @@ cycle.
 Source: pkg/scheduler/framework/runtime/framework.go.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.status import SUCCESS, Code, Status, failed
 from scheduler.framework.waiting_pods import WaitingPods
 from scheduler.pod_info import PodInfo
+
+log = logging.getLogger(__name__)
 
 DEFAULT_BINDER = "DefaultBinder"
 
@@ -104,4 +107,7 @@ class BindingStages:
 
     def post_bind(self, state: CycleState, pod: PodInfo, node_name: str) -> None:
         for plugin in self._post_bind:
-            plugin.post_bind(state, pod, node_name)
+            try:
+                plugin.post_bind(state, pod, node_name)
+            except Exception:  # the Pod is bound, whatever goes wrong now
+                log.exception("a plugin has a fault", extra={"pod": pod.key})

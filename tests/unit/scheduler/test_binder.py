@@ -188,6 +188,11 @@ class Fails:
         return Status(Code.ERROR, ("no luck",))
 
 
+class Faulty(Fails):
+    async def _fail(self, _state, _pod, _node_name):
+        raise KeyError("a bug")
+
+
 @pytest.mark.parametrize(
     ("point", "message"),
     [
@@ -216,3 +221,26 @@ def test_a_bind_plugin_that_binds_leaves_nothing_to_do():
         assert not [call for call in bench.client.calls if call[0] == "bind"]
 
     virtual_time.run(run())
+
+
+@pytest.mark.parametrize("point", ["pre_bind", "bind"])
+def test_a_plugins_fault_costs_one_pod_its_try(point):
+    async def run():
+        bench = Bench(MemoryClient(), Faulty(point))
+        told = await bench.outcomes("a", "b")
+        assert {name: f.status.message for name, f in told.items()} == dict.fromkeys(
+            ("a", "b"), "KeyError('a bug')"
+        )
+
+    virtual_time.run(run())
+
+
+def test_a_fault_after_the_binding_changes_nothing():
+    class Late:
+        name = "Late"
+
+        def post_bind(self, _state, _pod, _node_name):
+            raise KeyError("a bug")
+
+    stages = Framework([PrioritySort(), Late(), DefaultBinder()], {}).binding
+    stages.post_bind(CycleState(), PodInfo(pod()), "n")
