@@ -34,6 +34,8 @@ _ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
 _ERROR_BYTES_MAX = 64 * 1024
 _CONNECT_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 64 * 1024
+_PLAIN = {"Accept-Encoding": "identity"}
+"""The answer's bytes are passed on, its Content-Encoding is not."""
 _PASSED_ON = (
     "connection",
     "upgrade",
@@ -118,7 +120,7 @@ class KubeletProxy:
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
-                session.get(url, ssl=tls if tls is not None else True) as answer,
+                session.get(url, headers=_PLAIN, ssl=tls if tls is not None else True) as answer,
             ):
                 if answer.status > 206:
                     body = await answer.content.read(_ERROR_BYTES_MAX)

@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from podpath.component_base import binaries
 from podpath.component_base.streaming.process import ByteStream, Process
@@ -103,7 +104,8 @@ class NerdctlBackend(NerdctlImages):
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        (self._state_dir / "cni").mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in (self._state_dir / "cni", Path(self._settings.data_root)):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._containers.begin()
         self._sandboxes.begin()
         self._facts = node_facts.read(json.loads(await command.must([self._runc, "features"])))

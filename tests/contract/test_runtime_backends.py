@@ -349,6 +349,15 @@ async def test_an_absent_image_has_an_empty_status(engine: Cri) -> None:
     assert not (await engine.images.ImageStatus(request)).HasField("image")
 
 
+@pytest.mark.parametrize("engine", ENGINES[:2], indirect=True)
+async def test_images_lie_in_a_directory_that_is_there(engine: Cri) -> None:
+    """The kubelet looks at its file system from the start."""
+    info = await engine.images.ImageFsInfo(cri.ImageFsInfoRequest())
+    for used in info.image_filesystems:
+        assert Path(used.fs_id.mountpoint).is_dir()
+        assert used.used_bytes.value > 0
+
+
 async def test_an_image_is_found_by_every_kind_of_reference(engine: Cri) -> None:
     async def status(reference: str) -> cri.Image:
         request = cri.ImageStatusRequest(image=cri.ImageSpec(image=reference))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -196,3 +197,21 @@ def test_a_killed_shim_loses_no_container(node: Node, pod: str) -> None:
     assert node.containers() == before
     statuses = node.pods()[pod]["status"]["containerStatuses"]
     assert [status["restartCount"] for status in statuses] == [0, 0]
+
+
+def test_its_figures(node: Node, pod: str) -> None:
+    """What metrics-server reads for `kubectl top`."""
+    path = f"/api/v1/nodes/{real_kubelet.NODE}/proxy/metrics/resource"
+
+    def figures() -> dict[str, float]:
+        found = {}
+        for line in node.cluster.kubectl("get", "--raw", path).splitlines():
+            match = re.match(
+                r'container_memory_working_set_bytes{container="(\w+)",.*} (\S+) ', line
+            )
+            if match and f'pod="{pod}"' in line:
+                found[match[1]] = float(match[2])
+        return found
+
+    wait_until(lambda: figures().keys() >= {"main", "web"}, 60, "figures of both containers")
+    assert min(figures().values()) > 0

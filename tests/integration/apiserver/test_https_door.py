@@ -166,7 +166,8 @@ def test_old_tls_is_refused(pki: ClusterPki):
 
 @asynccontextmanager
 async def _echoing_kubelet(pki: ClusterPki) -> AsyncIterator[int]:
-    """Accepts the API server's certificate only, upgrades, and echoes in upper case."""
+    """Accepts the API server's certificate only, upgrades, and echoes in upper case. A request
+    without an upgrade is answered with its own head."""
     serving = pki.directory / "nodes" / "n" / "serving"
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(f"{serving}.crt", f"{serving}.key")
@@ -174,7 +175,11 @@ async def _echoing_kubelet(pki: ClusterPki) -> AsyncIterator[int]:
     tls.verify_mode = ssl.CERT_REQUIRED
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"Upgrade" not in head:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(head) + head)
+            writer.close()
+            return
         writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\n\r\n")
         while data := await reader.read(65536):
             writer.write(data.upper())
@@ -188,16 +193,40 @@ async def _echoing_kubelet(pki: ClusterPki) -> AsyncIterator[int]:
         server.close()
 
 
+def _put_node(door: _Door, kubelet_port: int) -> None:
+    status = {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet_port}},
+    }
+    node = json_codec.from_json(Node, {"metadata": {"name": "n"}, "status": status})
+    door.verbs.put(scheme.NODES, node.message)
+
+
+def test_a_kubelets_answer_is_asked_for_as_it_is_shown(pki: ClusterPki):
+    """Uncompressed: its Content-Encoding is not passed on."""
+
+    async def test(door: _Door) -> None:
+        async with _echoing_kubelet(pki) as port:
+            _put_node(door, port)
+            streams = await door.connect(pki.directory / "users" / "admin")
+            request = (
+                b"GET /api/v1/nodes/n/proxy/metrics HTTP/1.1\r\nHost: x\r\n"
+                b"Accept-Encoding: gzip\r\nConnection: close\r\n\r\n"
+            )
+            await _answer(streams, request)  # the head; the body comes in chunks
+            body = await streams[0].readuntil(b"\r\n0\r\n\r\n")
+            assert b"GET /metrics HTTP/1.1" in body
+            assert b"gzip" not in body
+            streams[1].close()
+
+    _on_uvloop(pki, test)
+
+
 @pytest.mark.parametrize("upgrade", [b"websocket", b"SPDY/3.1"])
 def test_streams_pass_through_both_tls_connections(pki: ClusterPki, upgrade: bytes):
     async def test(door: _Door) -> None:
         async with _echoing_kubelet(pki) as port:
-            status = {
-                "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-                "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-            }
-            node = json_codec.from_json(Node, {"metadata": {"name": "n"}, "status": status})
-            door.verbs.put(scheme.NODES, node.message)
+            _put_node(door, port)
             tree = {
                 "metadata": {"name": "p", "namespace": "d"},
                 "spec": {"containers": [{"name": "c"}], "nodeName": "n"},
