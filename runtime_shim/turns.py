@@ -33,8 +33,9 @@ class Turns:
     else go to the next sandbox, and all Pods would be half done before the first one is.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, keep_s: float = KEEP_S) -> None:
         self._free = width
+        self._keep_s = keep_s
         self._kept: deque[asyncio.TimerHandle] = deque()
         self._waiting: list[tuple[Rank, int, asyncio.Future[None]]] = []
         self._came = 0
@@ -71,7 +72,9 @@ class Turns:
         if not self._waiting:
             self._free += 1
         elif done in (Rank.SANDBOX, Rank.CREATE) and self._waiting[0][0] is Rank.SANDBOX:
-            self._kept.append(asyncio.get_running_loop().call_later(KEEP_S, self._kept_in_vain))
+            self._kept.append(
+                asyncio.get_running_loop().call_later(self._keep_s, self._kept_in_vain)
+            )
         else:
             heapq.heappop(self._waiting)[2].set_result(None)
 

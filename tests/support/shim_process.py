@@ -20,7 +20,7 @@ from tests.support.addresses import free_pod_cidr
 from tests.support.containerd import Containerd
 from tests.support.shims import Cri
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 """A shim that is asked to end finishes the calls it is in."""
 TEARDOWN_TIMEOUT_S = 120.0

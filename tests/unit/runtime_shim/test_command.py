@@ -7,7 +7,7 @@ from runtime_shim import command
 from runtime_shim.backends.nerdctl_images import PullProgress
 from runtime_shim.errors import Code, CriError
 
-SLOW = "for i in 1 2 3 4 5 6; do echo $i >&2; sleep 0.25; done"
+SLOW = "for i in 1 2 3 4 5 6; do echo $i >&2; sleep 0.5; done"
 
 
 async def test_what_a_program_leaves() -> None:
@@ -49,11 +49,11 @@ async def test_one_that_gets_on_has_more_time(monkeypatch: pytest.MonkeyPatch) -
         seen.append(said)
         return True
 
-    finished = await command.run(["sh", "-c", SLOW], timeout_s=1.0, moved=moved)
+    finished = await command.run(["sh", "-c", SLOW], timeout_s=2.0, moved=moved)
     assert finished.code == 0
     assert b"1\n" in seen[-1]
     with pytest.raises(CriError):
-        await command.run(["sh", "-c", SLOW], timeout_s=1.0, moved=lambda _: False)
+        await command.run(["sh", "-c", SLOW], timeout_s=2.0, moved=lambda _: False)
 
 
 def test_progress_of_a_pull() -> None:
