@@ -261,11 +261,13 @@ async def test_events_tell_a_containers_life(engine: Cri) -> None:
             seen.append((event.container_id, event.container_event_type))  # noqa: PERF401
 
     collecting = asyncio.ensure_future(collect())
-    await asyncio.sleep(0.1)  # a subscriber hears nothing from before its call
+    async with asyncio.timeout(60):
+        while not seen:  # a subscriber hears nothing from before its call
+            await engine.remove_sandbox(await engine.run_sandbox(sandbox_config("probe")))
     sandbox_id, container_id = await engine.running(sandbox_config("told"), container_config())
     await engine.stop(container_id)
     await engine.remove_sandbox(sandbox_id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (sandbox_id, cri.CONTAINER_DELETED_EVENT) not in seen:
             await asyncio.sleep(0.01)
     collecting.cancel()
@@ -296,7 +298,7 @@ async def test_logs_are_in_cri_format(engine: Cri, tmp_path: Path, log_time: str
     config = container_config("main", "sh", "-c", "echo one; echo two; sleep 1000")
     await engine.running(sandbox, config)
     path = tmp_path / "main/0.log"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not path.exists() or len(path.read_text().splitlines()) < 2:
             await asyncio.sleep(0.02)
     fields = [line.split(" ", 3) for line in path.read_text().splitlines()]
@@ -314,7 +316,7 @@ async def test_a_terminal(engine: Cri, tmp_path: Path) -> None:
     config.tty = config.stdin = True
     await engine.running(sandbox, config)
     path = logs / "main/0.log"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not path.exists() or "stdout F a terminal" not in path.read_text():
             await asyncio.sleep(0.02)
 

@@ -132,7 +132,7 @@ class Cri:
             cri.ExecSyncRequest(container_id=container_id, cmd=words)
         )
 
-    async def exited(self, container_id: str, within_s: float = 10.0) -> cri.ContainerStatus:
+    async def exited(self, container_id: str, within_s: float = 60.0) -> cri.ContainerStatus:
         """Its status once it has ended."""
         async with asyncio.timeout(within_s):
             while True:

@@ -90,7 +90,7 @@ class Launch:
         return [line.split(" ", 3)[3] for line in lines]
 
     async def waits(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not oci_runtime.has_asked(str(self.directory)):
                 await asyncio.sleep(0.01)
 
@@ -138,7 +138,7 @@ async def test_input_reaches_the_container(launch: Launch) -> None:
     process = await launch.start(*launch.create_arguments())
     attached = await launch.logs.attach(launch.logged)
     await attached.write(b"typed\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "typed" not in launch.said():
             await asyncio.sleep(0.01)
     process.kill()  # nobody closes its input
