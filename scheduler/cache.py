@@ -162,7 +162,8 @@ class Cache:
         info.add(pod)
         self._places[pod.uid] = node_name
         self._priorities[pod.priority] += 1
-        self._index(info)
+        if pod.terms.any:
+            self._index(info)
         for observer in self._observers:
             observer.pod_placed(info, pod)
 
@@ -176,7 +177,8 @@ class Cache:
         self._priorities[pod.priority] -= 1
         if not self._priorities[pod.priority]:
             del self._priorities[pod.priority]
-        self._index(info)
+        if pod.terms.any:
+            self._index(info)
         for observer in self._observers:
             observer.pod_displaced(info, pod)
         self._drop_if_empty(info)

@@ -48,6 +48,7 @@ from scheduler.vectorised.spread import Rows, SpreadOfClass
 from scheduler.vectorised.verdicts import Codes, Verdicts
 
 CLASSES_MAX = 256
+_UNKNOWN: Any = object()
 
 _STATIC = (NodeUnschedulable, NodeName, TaintToleration, NodeAffinity)
 _DYNAMIC = (NodePorts, NodeResourcesFit)
@@ -151,9 +152,10 @@ class VectorisedAlgorithm:
         if pod.pod.status.nominatedNodeName or framework.nominator.node_of(pod.uid):
             return None
         signature = pod.signature
-        if signature in self._classes:
+        known: PodClass | None = self._classes.get(signature, _UNKNOWN)
+        if known is not _UNKNOWN:
             self._classes.move_to_end(signature)
-            return self._classes[signature]
+            return known
         spec = pod.pod.spec
         plain = (
             bool(spec.nodeName)
@@ -229,7 +231,7 @@ class VectorisedAlgorithm:
             explain.chosen_among = (name,)
             return Decision(name, evaluated, 1, CycleState(), explain=explain)
         scored = self._score(kind, rows, cross)
-        best = int(scored.totals.max())
+        best = int(scored.totals[scored.totals.argmax()])
         ties = (scored.totals == best).nonzero()[0]
         row = int(rows[ties[reference.rng.randrange(len(ties))]])
         explain.take(scored, ties)
@@ -250,13 +252,9 @@ class VectorisedAlgorithm:
             totals = totals + normalized * weight
             parts.append((name, raw, normalized, weight))
 
-        if self._local.taints is not None:
-            weight = self._local.taints[1]
-            if kind.has_soft_taints:
-                raw = kind.soft_taints[rows]
-                add("TaintToleration", raw, 100 - _scaled(raw), weight)
-            else:
-                totals = totals + 100 * weight
+        if kind.has_soft_taints and self._local.taints is not None:
+            raw = kind.soft_taints[rows]
+            add("TaintToleration", raw, 100 - _scaled(raw), self._local.taints[1])
         if kind.has_preferred and self._local.affinity is not None:
             raw = kind.preferred[rows]
             add("NodeAffinity", raw, _scaled(raw), self._local.affinity[1])

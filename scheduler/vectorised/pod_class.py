@@ -18,13 +18,21 @@ from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_ports import NodePorts
 from scheduler.plugins.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
 from scheduler.plugins.node_resources_fit import NodeResourcesFit
-from scheduler.plugins.resource_scores import NATIVE, ResourceSpec, least_allocated, most_allocated
+from scheduler.plugins.resource_scores import (
+    DEFAULT_RESOURCES,
+    NATIVE,
+    ResourceSpec,
+    least_allocated,
+    most_allocated,
+    usual_scores,
+)
 from scheduler.pod_info import PodInfo
 from scheduler.vectorised.node_table import Ints, NodeTable
 from scheduler.vectorised.verdicts import Codes, StatusBook
 
 SCORES = ("NodeResourcesFit", "NodeResourcesBalancedAllocation", "ImageLocality")
 """Score plugins that look at one node at a time and need no normalizing."""
+_IMAGES = SCORES.index("ImageLocality")
 MANY_ROWS = 24
 """From so many changed rows on, array operations over all rows are cheaper than single rows."""
 
@@ -37,6 +45,11 @@ class LocalPlugins:
         self.filters = list(filters)
         self.scores = {name: weights[name] for name in SCORES if name in weights}
         self.scoring = [(SCORES.index(name), *entry) for name, entry in self.scores.items()]
+        self.are_usual = all(
+            name in self.scores and self.scores[name][0].resources == DEFAULT_RESOURCES
+            for name in SCORES[:2]
+        ) and (self.scores[SCORES[0]][0].scorer is least_allocated)
+        """Whether both resource scores are those that `usual_scores` gives."""
         self.taints = weights.get("TaintToleration")
         self.affinity = weights.get("NodeAffinity")
 
@@ -102,9 +115,13 @@ class PodClass:
         self.static_codes: Codes = np.zeros(count, dtype=np.int32)
         self.soft_taints: Ints = np.zeros(count, dtype=np.int64)
         self.preferred: Ints = np.zeros(count, dtype=np.int64)
-        self.raw: npt.NDArray[np.int64] = np.zeros((len(SCORES), count), dtype=np.int64)
+        # Narrow, because each decision keeps a copy for its explanation.
+        self.raw: npt.NDArray[np.int16] = np.zeros((len(SCORES), count), dtype=np.int16)
         self._compute_static()
         self.has_soft_taints = bool(self.soft_taints.any())
+        taints = self._plugins.taints
+        # Without soft taints all nodes have the best score for them.
+        self._constant = 100 * taints[1] if taints is not None and not self.has_soft_taints else 0
         self._compute_dynamic()
         self._seen = table.log_end
 
@@ -164,16 +181,15 @@ class PodClass:
         self._sum_up()
 
     def _sum_up(self) -> None:
-        total = np.zeros(len(self._table), dtype=np.int64)
+        total = np.full(len(self._table), self._constant, dtype=np.int64)
         for i, name in enumerate(SCORES):
             if name in self._plugins.scores:
-                total += self.raw[i] * self._plugins.scores[name][1]
+                total += self.raw[i].astype(np.int64) * self._plugins.scores[name][1]
         self.totals: Ints = total
         self._count_feasible()
 
     def _count_feasible(self) -> None:
         self.feasible: npt.NDArray[np.intp] = np.flatnonzero(self.codes == 0)
-        self.masked: Ints = np.where(self.codes == 0, self.totals, -1)
 
     def _fit_codes(self, plugin: NodeResourcesFit) -> npt.NDArray[np.int32]:
         """A bit for each missing resource, and whether there could ever be enough."""
@@ -279,17 +295,17 @@ class PodClass:
                 if status is not SUCCESS:
                     code = self.book.number(status)
                     break
-        total = 0
+        usual = usual_scores(pod, node) if self._plugins.are_usual else None
+        total = self._constant
         for i, plugin, weight in self._plugins.scoring:
-            if i < 2:
-                self.raw[i, row] = score = plugin.score(self._state, pod, node)
-            else:
+            if i == _IMAGES:
                 score = int(self.raw[i, row])
+            else:
+                score = usual[i] if usual else plugin.score(self._state, pod, node)
+                self.raw[i, row] = score
             total += score * weight
         self.totals[row] = total
         was_feasible = self.codes[row] == 0
         self.codes[row] = code
         if was_feasible != (code == 0):
             self._count_feasible()
-        else:
-            self.masked[row] = total if code == 0 else -1
