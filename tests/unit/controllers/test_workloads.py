@@ -93,9 +93,17 @@ async def settled(client, count, image="one"):
 
 
 async def change(client, alter):
-    deployment = await client.get(DEPLOYMENTS, "ns", "web")
-    alter(deployment)
-    await client.update(DEPLOYMENTS, deployment)
+    """Again when the controller's status write came first."""
+    while True:
+        deployment = await client.get(DEPLOYMENTS, "ns", "web")
+        alter(deployment)
+        try:
+            await client.update(DEPLOYMENTS, deployment)
+        except ApiError as error:
+            if error.reason != "Conflict":
+                raise
+        else:
+            return
 
 
 async def test_a_deployments_life(client, tmp_path):
