@@ -149,6 +149,8 @@ class NerdctlBackend(NerdctlImages):
                 self._exits.watch(pause, state["Pid"], "", "")
             else:
                 stopped.add(sandbox.id)
+                if state is None:  # the last shim died while it removed it
+                    self._containers.remove_directory(pause)
         for sandbox_id in stopped:
             await self._sandboxes.disconnect(sandbox_id)
         return Recovered(started, exits, stopped_sandboxes=frozenset(stopped))

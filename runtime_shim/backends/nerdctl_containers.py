@@ -89,6 +89,10 @@ class EngineContainers:
             _log.debug("removal fails", extra={"id": container_id, "complaint": complaint})
         else:
             raise CriError(Code.UNKNOWN, f"failed to remove container: {complaint}")
+        self.remove_directory(container_id)
+
+    def remove_directory(self, container_id: str) -> None:
+        """Of a container that is gone. Idempotent."""
         shutil.rmtree(self.directory(container_id), ignore_errors=True)
 
     async def _remove(self, container_ids: Sequence[str]) -> str:
@@ -115,7 +119,7 @@ class EngineContainers:
             complaint = await self._remove(orphans)
             _log.info("removing orphans", extra={"ids": orphans, "complaint": complaint})
         for name in set(os.listdir(self._directory)) - set(known) - held.keys():
-            shutil.rmtree(self.directory(name), ignore_errors=True)
+            self.remove_directory(name)
         return held
 
     async def inspect_all(self) -> dict[str, dict[str, Any]]:

@@ -48,7 +48,7 @@ def shim(engine: containerd.Containerd, tmp_path: Path) -> Iterator[ShimProcess]
 
 async def life(client: Cri, number: int, dice: random.Random) -> None:
     """A Pod's life as a kubelet drives it, until the shim is killed under it."""
-    shared = dice.random() < 0.2
+    shared = dice.random() < 0.4
     sandbox = sandbox_config(f"pod-{number}", pid=cri.POD if shared else cri.CONTAINER)
     config = container_config(
         "main", "sh", "-c", dice.choice((f"exit {EXIT_CODE}", "sleep 1000", "sleep 0.3; exit 42"))
@@ -92,8 +92,13 @@ async def check(client: Cri, shim: ShimProcess, engine: containerd.Containerd) -
     directory = shim.directory / "state"
     assert set(os.listdir(directory / "sandboxes")) == sandboxes
     held = set(os.listdir(directory / "containers"))
-    assert set(listed) <= held <= set(listed) | containers.keys()
+    assert set(listed) <= held, f"without a directory: {details(engine, set(listed) - held)}"
+    assert held <= set(listed) | containers.keys(), "directories of containers that are gone"
     assert addresses(directory) == await known_addresses(client)
+
+
+def details(engine: containerd.Containerd, ids: set[str]) -> list[str]:
+    return [engine.nerdctl("kill", "inspect", container_id) for container_id in sorted(ids)]
 
 
 def addresses(state: Path) -> set[str]:

@@ -36,7 +36,8 @@ from tests.support.hollow_pods import hollow_pods
 
 @pytest.fixture
 def client():
-    client = MemoryClient(SystemClock(), random.Random(1))
+    # UIDs of its own: the process' ring of stamps holds those of other tests' Pods too.
+    client = MemoryClient(SystemClock(), random.Random(__name__))
     node = Node()
     node.metadata.name = "hollow"
     client.seed(NODES, node)
