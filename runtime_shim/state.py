@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from protos.cri import runtime_v1_pb2 as cri
+from runtime_shim.cpu_rate import CpuRate
 from runtime_shim.errors import Code, CriError, not_found
 
 READY = cri.SANDBOX_READY
@@ -43,6 +44,7 @@ class SandboxRecord:
     ips: tuple[str, ...] = ()
     stopped_at: int = 0
     engine: dict[str, str] = field(default_factory=dict)
+    cpu_rate: CpuRate = field(default_factory=CpuRate)
     removing: bool = False
     _listed: cri.PodSandbox | None = None
 
@@ -88,6 +90,7 @@ class ContainerRecord:
     message: str = ""
     lost: bool = False
     engine: dict[str, str] = field(default_factory=dict)
+    cpu_rate: CpuRate = field(default_factory=CpuRate)
     starting: bool = False
     removing: bool = False
     exited: asyncio.Event = field(default_factory=asyncio.Event)

@@ -66,6 +66,13 @@ def up(
     tracing_sampling_rate_per_million: Annotated[
         int, typer.Option(min=0, max=MILLION, help="How many of a million Pods are traced.")
     ] = MILLION,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="scheduler or controllers: do not run it, another takes its place; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when the cluster is ready.")
     ] = False,
@@ -77,9 +84,12 @@ def up(
     """Start a cluster, or go on with the one of this name. Ctrl-C ends it; its state stays."""
     if runtime not in ("nerdctl", "fake", "auto"):
         raise ClusterError(f"--runtime {runtime}: choose nerdctl, fake or auto")
+    left_out = frozenset(without or ())
+    if unknown := sorted(left_out - set(bringing_up.OPTIONAL)):
+        raise ClusterError(f"--without {unknown[0]}: choose scheduler or controllers")
     layout, progress = layout_of(name, state_dir), Progress()
     traced = _tracing(tracing_endpoint, tracing_sampling_rate_per_million)
-    options = bringing_up.Options(nodes, runtime, containerd_address, traced)
+    options = bringing_up.Options(nodes, runtime, containerd_address, traced, left_out)
     state = bringing_up.up(layout, options, progress)
     context = f"podpath-{name}"
     if merge_kubeconfig:

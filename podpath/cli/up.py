@@ -3,7 +3,7 @@
 import http.client
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,18 +25,22 @@ READY_TIMEOUT_S = 60.0
 EXAMPLE_IMAGES = ("podpath/busybox:1.35", "podpath/busybox:1.36")
 """One image under two tags, so that a rolling update has somewhere to go."""
 
+OPTIONAL = ("scheduler", "controllers")
+"""Processes whose place somebody else's may take."""
+
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the command line asked for. `runtime` is nerdctl, fake or auto; without `tracing` it
-    stays as it was."""
+    stays as it was; `without` names members of OPTIONAL that are not to run."""
 
     nodes: int = 1
     runtime: str = "auto"
     containerd_address: str = ""
     tracing: TracingConfiguration | None = None
+    without: frozenset[str] = frozenset()
 
 
 def why_no_containers() -> str:
@@ -54,7 +58,7 @@ def why_no_containers() -> str:
 
 
 def up(layout: Layout, options: Options, progress: Progress) -> ClusterState:
-    """Starts what does not run and waits until every node is Ready.
+    """Starts what does not run, ends what is not wanted and waits until every node is Ready.
 
     Raises: ClusterError, which names the component, the reason and its log.
     """
@@ -67,15 +71,21 @@ def up(layout: Layout, options: Options, progress: Progress) -> ClusterState:
     if state.runtime == "nerdctl" and not options.containerd_address:
         containerd.write_config(layout)
         runner.start([components.containerd(layout, binaries.find("containerd"))])
-    runner.start(components.control_plane(layout, state, binaries.find("etcd"))[:1])
-    runner.start(components.control_plane(layout, state, binaries.find("etcd"))[1:])
+    runner.stop(options.without)
+    wanted = [
+        spec
+        for spec in components.control_plane(layout, state, binaries.find("etcd"))
+        if spec.name not in options.without
+    ]
+    runner.start(wanted)
     if state.runtime == "nerdctl":
         runner.wait("containerd", lambda: _accepts(Path(state.containerd_address)))
         _load_images(layout, state, progress)
     for member in state.nodes:
         runner.start(components.node(layout, state, member))
-    for name in ("apiserver", "scheduler", "controllers"):
-        runner.wait(name, lambda name=name: _ready(layout, name))  # type: ignore[misc]
+    for spec in wanted:
+        if spec.name != "etcd":  # the apiserver is not ready before it
+            runner.wait(spec.name, lambda name=spec.name: _ready(layout, name))  # type: ignore[misc]
     for member in state.nodes:
         runner.wait(f"{member.name}-shim", lambda m=member: _ready(layout, f"{m.name}-shim"))  # type: ignore[misc]
     runner.wait_nodes(state)
@@ -227,6 +237,11 @@ class _Runner:
             if self._processes.start(spec):
                 self._progress(f"starting {spec.name}")
 
+    def stop(self, names: Iterable[str]) -> None:
+        for name in sorted(names):
+            if self._processes.stop(name):
+                self._progress(f"stopped {name}")
+
     def wait(self, name: str, ready: Callable[[], bool]) -> None:
         if self._processes.pid(name) is None and ready():
             return  # somebody else's, such as --containerd-address
@@ -262,6 +277,7 @@ class _Runner:
                     if (
                         name in waiting
                         and _is_ready(node)
+                        and (self._processes.pid("controllers") is None or _is_untainted(node))
                         and _ready(self._layout, f"{name}-kubelet")
                     ):
                         waiting.discard(name)
@@ -270,9 +286,12 @@ class _Runner:
 
 
 def _is_ready(node: core_v1_pb2.Node) -> bool:
-    """Ready, and the controllers have taken note: the taint of a new node is gone."""
-    ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
-    return ready and all(t.key != "node.kubernetes.io/not-ready" for t in node.spec.taints)
+    return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+
+
+def _is_untainted(node: core_v1_pb2.Node) -> bool:
+    """The controllers have taken note that it is Ready: the taint of a new node is gone."""
+    return all(t.key != "node.kubernetes.io/not-ready" for t in node.spec.taints)
 
 
 def _accepts(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from protos.cri import runtime_v1_pb2 as cri
+from runtime_shim.cpu_rate import CpuRate
 from runtime_shim.runtime import Runtime
 from runtime_shim.state import RUNNING, ContainerRecord, SandboxRecord
 
@@ -49,6 +50,7 @@ async def _of_container(runtime: Runtime, record: ContainerRecord) -> cri.Contai
     stats = cri.ContainerStats()
     if record.state == RUNNING:
         stats.CopyFrom(await runtime.backend(record.handler).container_stats(record))
+        _add_rate(stats.cpu, record.cpu_rate, record.started_at)
     stats.attributes.CopyFrom(
         cri.ContainerAttributes(
             id=record.id,
@@ -62,6 +64,7 @@ async def _of_container(runtime: Runtime, record: ContainerRecord) -> cri.Contai
 
 async def _of_sandbox(runtime: Runtime, record: SandboxRecord) -> cri.PodSandboxStats:
     linux = await runtime.backend(record.handler).sandbox_stats(record)
+    _add_rate(linux.cpu, record.cpu_rate, record.created_at)
     members = [c for c in runtime.state.containers_of(record.id) if c.state == RUNNING]
     linux.containers.extend([await _of_container(runtime, c) for c in members])
     annotations: Mapping[str, str] = record.config.annotations
@@ -74,3 +77,10 @@ async def _of_sandbox(runtime: Runtime, record: SandboxRecord) -> cri.PodSandbox
         ),
         linux=linux,
     )
+
+
+def _add_rate(cpu: cri.CpuUsage, rate: CpuRate, began: int) -> None:
+    """Unless the engine tells it itself."""
+    if cpu.HasField("usage_core_nano_seconds") and not cpu.HasField("usage_nano_cores"):
+        total = cpu.usage_core_nano_seconds.value
+        cpu.usage_nano_cores.value = rate.after(cpu.timestamp, total, began)

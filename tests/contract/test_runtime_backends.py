@@ -330,6 +330,7 @@ async def test_stats_of_a_running_container(engine: Cri) -> None:
     assert stats.attributes.id == container_id
     assert stats.memory.working_set_bytes.value > 0
     assert stats.cpu.timestamp > 0
+    assert stats.cpu.HasField("usage_nano_cores")
     pods = await engine.service.ListPodSandboxStats(cri.ListPodSandboxStatsRequest())
     assert [c.attributes.id for c in pods.stats[0].linux.containers] == [container_id]
     metrics = await engine.service.ListPodSandboxMetrics(cri.ListPodSandboxMetricsRequest())

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,7 @@ class ApiServer:
         return self._process.pid
 
     async def start(self) -> None:
-        """Returns when the gRPC door answers."""
+        """Returns when both doors answer."""
         self._launch()
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -80,7 +81,7 @@ class ApiServer:
         return self._directory / "diagnostics.sock"
 
     async def _answers(self) -> None:
-        """A TCP and TLS handshake on the gRPC door."""
+        """A TLS handshake on the gRPC door, then on the HTTPS door, which opens after it."""
         credentials = grpc.ssl_channel_credentials(self.pki.ca.certificate.read_bytes())
         # Of the door for tokens: both open at once, and this one asks for no certificate.
         address = f"127.0.0.1:{self.token_port}"
@@ -95,6 +96,13 @@ class ApiServer:
                 ready.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await ready
+        tls = ssl.create_default_context(cafile=str(self.pki.ca.certificate))
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self.https_port, ssl=tls)
+                writer.close()
+                return
+            await asyncio.sleep(0.01)
 
     def kill(self) -> None:
         """kill -9"""

@@ -91,13 +91,17 @@ def wait_until(done: Callable[[], bool], timeout_s: float, what: str) -> None:
 
 @contextmanager
 def running_cluster(
-    runtime: str, nodes: int = 1, tracing: TracingConfiguration | None = None
+    runtime: str,
+    nodes: int = 1,
+    tracing: TracingConfiguration | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Iterator[Cluster]:
     """A cluster in a directory short enough for socket paths."""
     root = Path(tempfile.mkdtemp(prefix="pp-"))
     layout = Layout(root, "t")
     try:
-        yield Cluster(layout, up.Options(nodes=nodes, runtime=runtime, tracing=tracing))
+        options = up.Options(nodes=nodes, runtime=runtime, tracing=tracing, without=without)
+        yield Cluster(layout, options)
     except BaseException:
         _show_logs(layout)
         raise
