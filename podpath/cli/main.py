@@ -114,15 +114,11 @@ def _tracing(endpoint: str | None, rate_per_million: int) -> TracingConfiguratio
 def _watch_over(layout: Layout) -> None:
     """Stays until a signal, or until a process of the cluster dies."""
     processes = Processes(layout)
-    names = processes.names()
     err.print("Ctrl-C ends the cluster; `podpath up` brings it back with all its objects")
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        while True:
-            dead = [name for name in names if processes.pid(name) is None]
-            if dead:
-                raise processes.failed(dead[0], "ended; the rest goes on. `podpath up` restarts it")
-            signal.sigtimedwait([], 0.5)
+        died = processes.wait_for_an_end()
+        raise processes.failed(died, "ended; the rest goes on. `podpath up` restarts it")
     except KeyboardInterrupt:
         teardown.down(layout, delete=False, progress=Progress())
 

@@ -4,10 +4,12 @@ A process is remembered by pid and start time, so that a recycled pid is never t
 """
 
 import os
+import selectors
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -105,6 +107,19 @@ class Processes:
             if time.monotonic() > deadline:
                 raise self.failed(name, f"is not ready after {timeout_s:.0f} s")
             time.sleep(0.02)
+
+    def wait_for_an_end(self) -> str:
+        """Returns when one of them has died: its name."""
+        with selectors.DefaultSelector() as selector, ExitStack() as stack:
+            for name in self.names():
+                try:
+                    pidfd = os.pidfd_open(self.pid(name) or 0)
+                except OSError:  # it has died already
+                    return name
+                stack.callback(os.close, pidfd)
+                selector.register(pidfd, selectors.EVENT_READ, name)
+            key, _ = selector.select()[0]
+            return str(key.data)
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> bool:
         """Ends it, at last with SIGKILL. True if it lived."""
