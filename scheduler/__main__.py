@@ -11,7 +11,7 @@ from podpath.client.event_recorder import EventRecorder
 from podpath.client.grpc import GrpcClient
 from podpath.client.leader_election import LeaderElector, LeaseLock, LostLeadershipError
 from podpath.component_base import logs, shutdown
-from podpath.component_base.clock import SystemClock
+from podpath.component_base.clock import Clock, SystemClock
 from podpath.component_base.serving import diagnostics
 from podpath.component_base.tracing import exported
 from scheduler import explain_server, profiles
@@ -68,25 +68,34 @@ async def serve(settings: Config, configuration: Configuration) -> None:
             ),
         )
         explainer = Explainer(scheduler.decisions, scheduler.frameworks, scheduler.cache, clock)
+        elector = _elector(settings, client, clock, rng) if settings.leader_elect else None
+
+        def is_ready() -> bool:
+            """Also while another leads: that it can take over is enough."""
+            return scheduler.has_synced and (elector is None or bool(elector.leader))
+
         async with (
-            diagnostics(settings.diagnostics_socket, ready=lambda: scheduler.has_synced),
+            diagnostics(settings.diagnostics_socket, ready=is_ready),
             explain_server.serve(explainer, settings.explain_socket),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(recorder.run(), name="events")
             tasks.create_task(scheduler.watch(), name="informers")
-            if not settings.leader_elect:
-                await scheduler.lead()
-            identity = f"{socket.gethostname()}_{rng.getrandbits(64):016x}"
-            lock = LeaseLock(
-                settings.leader_elect_resource_namespace,
-                settings.leader_elect_resource_name,
-                identity,
-                settings.leader_elect_lease_duration_s,
-                settings.leader_elect_renew_deadline_s,
-                settings.leader_elect_retry_period_s,
-            )
-            await LeaderElector(client, lock, clock=clock, rng=rng).run(scheduler.lead)
+            await (scheduler.lead() if elector is None else elector.run(scheduler.lead))
+
+
+def _elector(
+    settings: Config, client: GrpcClient, clock: Clock, rng: random.Random
+) -> LeaderElector:
+    lock = LeaseLock(
+        settings.leader_elect_resource_namespace,
+        settings.leader_elect_resource_name,
+        f"{socket.gethostname()}_{rng.getrandbits(64):016x}",
+        settings.leader_elect_lease_duration_s,
+        settings.leader_elect_renew_deadline_s,
+        settings.leader_elect_retry_period_s,
+    )
+    return LeaderElector(client, lock, clock=clock, rng=rng)
 
 
 def main() -> int:

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 # Spreads contenders, so that not all try in the same moment.
 JITTER = 1.2
+# A server that does not answer is mostly just starting: asked again soon, then less often. Upstream
+# waits for a whole retry period, and a new cluster with it.
+UNANSWERED_RETRY_S = 0.1
 
 ResultT = TypeVar("ResultT")
 
@@ -119,15 +122,24 @@ class LeaderElector:
         work.result()
 
     async def _acquire(self) -> None:
-        while not await self._attempt():
-            jitter = 1 + self._rng.random() * JITTER
-            await self._clock.sleep(self._lock.retry_period_s * jitter)
+        unanswered = 0
+        while True:
+            pause = self._lock.retry_period_s
+            try:
+                if await self._take_if_free():
+                    return
+                unanswered = 0
+            except ApiError as error:
+                self._warn(error)
+                unanswered += 1
+                pause = min(pause, UNANSWERED_RETRY_S * unanswered)
+            await self._clock.sleep(pause * (1 + self._rng.random() * JITTER))
 
     async def _renew(self) -> None:
         while True:
             await self._clock.sleep(self._lock.retry_period_s)
             deadline = self._clock.monotonic() + self._lock.renew_deadline_s
-            while not await self._within(deadline, self._attempt()):
+            while not await self._within(deadline, self._renew_once()):
                 if self._clock.monotonic() + self._lock.retry_period_s >= deadline:
                     raise LostLeadershipError(f"lease {self._name()} was not renewed in time")
                 await self._clock.sleep(self._lock.retry_period_s)
@@ -145,24 +157,27 @@ class LeaderElector:
             trial.cancel()
             timer.cancel()
 
-    async def _attempt(self) -> bool:
-        """Tries once to take or renew the Lease; True when this process holds it then."""
+    async def _renew_once(self) -> bool:
+        """True when this process holds the Lease then."""
         try:
-            if self._leading and self._observed is not None:
+            if self._observed is not None:
                 try:
                     return await self._take(self._observed)
                 except ApiError as error:
                     if error.reason not in ("Conflict", "NotFound"):
                         raise
-            return await self._read_and_take()
+            return await self._take_if_free()
         except ApiError as error:
-            log.warning(
-                "leader election attempt failed",
-                extra={"lease": self._name(), "error": str(error)},
-            )
+            self._warn(error)
             return False
 
-    async def _read_and_take(self) -> bool:
+    def _warn(self, error: ApiError) -> None:
+        log.warning(
+            "leader election attempt failed", extra={"lease": self._name(), "error": str(error)}
+        )
+
+    async def _take_if_free(self) -> bool:
+        """True when this process holds the Lease then. Raises: ApiError."""
         try:
             lease = await self._client.get(LEASES, self._lock.namespace, self._lock.name)
         except ApiError as error:

@@ -68,6 +68,39 @@ async def test_the_first_leads_and_renews(client, clock):
     await _settle()
 
 
+async def test_a_server_that_is_just_starting_is_asked_again_soon(client, clock):
+    client.inject_error("get", errors.service_unavailable("starting"), times=5)
+    _, work, task = contend(client, clock, "one")
+    for _ in range(35):
+        clock.step(0.1)
+        await _settle()
+    assert work.running
+    task.cancel()
+    await _settle()
+
+
+async def test_a_server_that_stays_away_is_not_pestered(client, clock, monkeypatch):
+    asked = 0
+
+    async def refuse(*_, **__):
+        nonlocal asked
+        asked += 1
+        raise errors.service_unavailable("away")
+
+    monkeypatch.setattr(client, "get", refuse)
+    _, _, task = contend(client, clock, "one")
+    for _ in range(600):
+        clock.step(0.1)
+        await _settle()
+    before = asked
+    for _ in range(600):
+        clock.step(0.1)
+        await _settle()
+    assert 12 <= asked - before <= 30  # once in 2 s to 4.4 s, for a minute
+    task.cancel()
+    await _settle()
+
+
 async def test_a_second_waits_and_takes_over_what_is_released(client, clock):
     _, _, first = contend(client, clock, "one")
     await _settle()
