@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kubelet import certificates, machine, membership, server
 from kubelet.config import Config
+from kubelet.container_log_manager import LogPolicy
 from kubelet.cri_client import GrpcCri
 from kubelet.dns import Dns, parse_resolv_conf
 from kubelet.events import NoEvents, Recorder
@@ -183,4 +184,19 @@ def tuning_of(settings: Config) -> Tuning:
         status_report_s=settings.node_status_report_frequency_s,
         lease_duration_s=settings.node_lease_duration_seconds,
         parallel_pulls=not settings.serialize_image_pulls,
+        logs=_log_policy(settings),
+    )
+
+
+def _log_policy(settings: Config) -> LogPolicy:
+    try:
+        max_bytes = quantity.value(settings.container_log_max_size)
+    except quantity.QuantityError as error:
+        raise ConfigError(f"--container-log-max-size: {error}") from None
+    if max_bytes <= 0:
+        raise ConfigError("--container-log-max-size: must be positive")
+    if settings.container_log_max_files <= 1:
+        raise ConfigError("--container-log-max-files: must be greater than 1")
+    return LogPolicy(
+        max_bytes, settings.container_log_max_files, settings.container_log_monitor_interval_s
     )

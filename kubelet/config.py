@@ -36,6 +36,11 @@ class Config:
     container_logs_dir: str = option(
         "", help="directory of symlinks to all containers' logs (upstream: /var/log/containers)"
     )
+    container_log_max_size: str = option("10Mi", help="a container's log is rotated at this size")
+    container_log_max_files: int = option(5, help="files of one container's log, 2 at least")
+    container_log_monitor_interval_s: Duration = option(
+        10.0, help="time between looks at the logs' sizes"
+    )
     cluster_dns: tuple[str, ...] = option((), help="name servers of Pods with ClusterFirst")
     cluster_domain: str = option("cluster.local", help="domain of the cluster's services")
     resolv_conf: str = option("/etc/resolv.conf", help="the node's resolv.conf; empty: none")

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from kubelet.cri_client import Cri, CriError
 from kubelet.pleg import Pleg
+from kubelet.pod_dirs import PodFiles
 from kubelet.pod_record import PodRecord
+from kubelet.runtime_config import container_log_link
 from kubelet.runtime_status import RUNNING, RuntimePodStatus
 from protos.cri import runtime_v1_pb2 as cri
 from protos.k8s import core_v1_pb2 as core
@@ -70,16 +72,18 @@ def orphan(status: RuntimePodStatus) -> PodRecord:
 class ContainerGc:
     """Garbage collection of one node."""
 
-    def __init__(self, runtime: Cri, pleg: Pleg) -> None:
+    def __init__(self, runtime: Cri, pleg: Pleg, files: PodFiles, container_logs_dir: str) -> None:
         self._cri = runtime
         self._pleg = pleg
+        self._files = files
+        self._container_logs_dir = container_logs_dir
 
     async def collect(self, uids: Iterable[str]) -> None:
         """Removes the garbage of these Pods."""
         for uid in uids:
             garbage = garbage_of(self._pleg.get(uid), self._pleg.inside(uid))
             if garbage.containers or garbage.sandboxes:
-                await self._remove(garbage)
+                await self._remove(self._pleg.get(uid), garbage)
 
     async def remove_pod(self, uid: str) -> None:
         """Removes all of a Pod, which must not run any more."""
@@ -89,15 +93,17 @@ class ContainerGc:
             log.error("not removed, it still runs", extra={"uid": uid})
             return
         await self._remove(
-            Garbage(tuple(c.id for c in status.containers), tuple(s.id for s in status.sandboxes))
+            status,
+            Garbage(tuple(c.id for c in status.containers), tuple(s.id for s in status.sandboxes)),
         )
 
-    async def _remove(self, garbage: Garbage) -> None:
+    async def _remove(self, status: RuntimePodStatus, garbage: Garbage) -> None:
         try:
             for container_id in garbage.containers:
                 await self._cri.RemoveContainer(
                     cri.RemoveContainerRequest(container_id=container_id)
                 )
+                self._remove_log(status, container_id)
             for sandbox_id in garbage.sandboxes:
                 await self._cri.RemovePodSandbox(
                     cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id)
@@ -105,3 +111,16 @@ class ContainerGc:
         except CriError as error:
             if error.code != "NOT_FOUND":
                 log.warning("not removed", extra={"error": str(error)})
+
+    def _remove_log(self, status: RuntimePodStatus, container_id: str) -> None:
+        container = status.by_id(container_id)
+        if container is None or not container.log_path:
+            return
+        name = container.metadata.name
+        link = container_log_link(
+            self._container_logs_dir, status.name, status.namespace, name, container_id
+        )
+        try:
+            self._files.remove_log(container.log_path, link)
+        except OSError as error:
+            log.warning("log not removed", extra={"id": container_id, "error": str(error)})

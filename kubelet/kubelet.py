@@ -13,6 +13,7 @@ from typing import Any
 from kubelet.backoff import Backoff
 from kubelet.container_gc import ContainerGc
 from kubelet.container_killer import ContainerKiller
+from kubelet.container_log_manager import ContainerLogManager, LogPolicy
 from kubelet.cri_client import Cri, CriError
 from kubelet.events import PodEvents, Recorder
 from kubelet.images import Images
@@ -34,6 +35,7 @@ from kubelet.probes.results import Results
 from kubelet.runtime_config import NodeFacts
 from kubelet.runtime_manager import RuntimeManager, RuntimeParts
 from kubelet.runtime_state import RuntimeState
+from kubelet.runtime_status import RUNNING
 from kubelet.status_manager import StatusManager
 from kubelet.status_writer import StatusWriter
 from kubelet.sync_loop import Forgetting, SyncLoop
@@ -77,6 +79,8 @@ class Tuning:
     offset_s: float = 0.0
     parallel_pulls: bool = False
     runtime_check_s: float = 5.0
+    # None: logs are not rotated, as on simulated nodes, which have none.
+    logs: LogPolicy | None = None
 
 
 class Kubelet:
@@ -125,7 +129,7 @@ class Kubelet:
             runtime, shared.network, self.results, self.events, clock, shared.rng
         )
         self.prober = Prober(probe_parts, self.pleg.get)
-        gc = ContainerGc(runtime, self.pleg)
+        gc = ContainerGc(runtime, self.pleg, files, self._facts.container_logs_dir)
         sync = PodSync(
             SyncParts(
                 pleg=self.pleg,
@@ -213,10 +217,19 @@ class Kubelet:
             await self._shared.pods.wait_synced()
             # 5
             tasks.create_task(self.loop.housekeeping(), name="housekeeping")
+            if self._tuning.logs is not None:
+                logs = ContainerLogManager(
+                    self.runtime, self._running_containers, self._tuning.logs, self._shared.clock
+                )
+                tasks.create_task(logs.run(), name="container-logs")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._tasks is not None, "the kubelet does not run"
         return self._tasks.create_task(work)
+
+    def _running_containers(self) -> list[cri.ContainerStatus]:
+        pods = (self.pleg.get(uid) for uid in self.pleg.uids())
+        return [c for pod in pods for c in pod.containers if c.state == RUNNING]
 
     def _runtime_changed(self, uid: str) -> None:
         self.loop.runtime_changed(uid)

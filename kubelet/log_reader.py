@@ -65,7 +65,9 @@ async def read_log(
         file.seek(tail_offset(file, options.tail))
         pending = b""
         while True:
+            # Both are asked first: what was written until then is read below.
             alive = is_running()
+            rotated = options.follow and _rotated(file, path)
             while chunk := file.read(CHUNK_BYTES):
                 *lines, pending = (pending + chunk).split(b"\n")
                 shown = b"".join(shower.show(line) for line in lines)
@@ -75,7 +77,7 @@ async def read_log(
                     return
             if not options.follow:
                 return
-            if _rotated(file, path):
+            if rotated:
                 file.close()
                 file = open(path, "rb")  # noqa: SIM115
                 pending = b""

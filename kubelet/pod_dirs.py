@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kubelet import atomic_writer
+from kubelet.container_log_manager import older_logs
 from kubelet.volume_payload import Payload, VolumeError
 
 MESSAGE_MAX_BYTES = 4096
@@ -66,6 +67,9 @@ class PodFiles(Protocol):
 
     def remove_pod(self, uid: str) -> None:
         """Unmounts and removes the Pod's directory. Idempotent."""
+
+    def remove_log(self, path: str, link: str) -> None:
+        """One container's log, those rotated away, and the symlink ("": none). Idempotent."""
 
     def remove_logs(self, log_directory: str) -> None: ...
 
@@ -186,6 +190,13 @@ class DiskPodFiles:
             raise VolumeError(f"{base} still holds mounts: not removed")
         shutil.rmtree(base, ignore_errors=True)
 
+    def remove_log(self, path: str, link: str) -> None:
+        current = Path(path)
+        for file in (current, *older_logs(current)):
+            file.unlink(missing_ok=True)
+        if link:
+            Path(link).unlink(missing_ok=True)
+
     def remove_logs(self, log_directory: str) -> None:
         shutil.rmtree(log_directory, ignore_errors=True)
 
@@ -240,6 +251,9 @@ class MemoryPodFiles:
 
     def remove_pod(self, uid: str) -> None:
         self._made.discard(uid)
+
+    def remove_log(self, path: str, link: str) -> None:
+        """There is none."""
 
     def remove_logs(self, log_directory: str) -> None:
         """There are none."""

@@ -22,6 +22,7 @@ from kubelet.security_context import set_container_security, set_sandbox_securit
 from protos.cri import runtime_v1_pb2 as cri
 from protos.k8s import core_v1_pb2 as core
 
+_LINK_NAME_MAX = 255
 HOSTNAME_MAX = 63
 CONFIG_SOURCE, CONFIG_SEEN = "kubernetes.io/config.source", "kubernetes.io/config.seen"
 
@@ -72,6 +73,19 @@ def container_hashes(pod: core.Pod) -> dict[str, str]:
 def pod_log_directory(base: str, pod: core.Pod) -> str:
     meta = pod.metadata
     return f"{base}/{meta.namespace}_{meta.name}_{meta.uid}"
+
+
+def container_log_link(
+    base: str, pod: str, namespace: str, container: str, container_id: str
+) -> str:
+    """The symlink to a container's log that log collectors look for; "" without a `base`.
+
+    Source: pkg/kubelet/kuberuntime/legacy.go.
+    """
+    if not base:
+        return ""
+    name = f"{pod}_{namespace}_{container}-{container_id}"
+    return f"{base}/{name[: _LINK_NAME_MAX - len('.log')]}.log"
 
 
 def hostname_of(pod: core.Pod, cluster_domain: str) -> str:

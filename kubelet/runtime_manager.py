@@ -24,6 +24,7 @@ from kubelet.runtime_config import (
     NodeFacts,
     container_config,
     container_hash,
+    container_log_link,
     hostname_of,
     pod_log_directory,
     sandbox_config,
@@ -38,7 +39,6 @@ from protos.k8s import core_v1_pb2 as core
 
 log = logging.getLogger(__name__)
 
-_LINK_NAME_MAX = 255
 _ETC_HOSTS = "/etc/hosts"
 
 
@@ -265,11 +265,12 @@ class RuntimeManager:
     def _link_log(
         self, pod: core.Pod, container: core.Container, log_path: str, container_id: str
     ) -> None:
-        if not self.node.container_logs_dir:
-            return
         meta = pod.metadata
-        name = f"{meta.name}_{meta.namespace}_{container.name}-{container_id}"
-        link = f"{self.node.container_logs_dir}/{name[: _LINK_NAME_MAX - len('.log')]}.log"
+        link = container_log_link(
+            self.node.container_logs_dir, meta.name, meta.namespace, container.name, container_id
+        )
+        if not link:
+            return
         target = f"{pod_log_directory(self.node.pod_logs_dir, pod)}/{log_path}"
         try:
             self._parts.files.link_log(link, target)

@@ -59,7 +59,11 @@ def running_controller_manager(cluster: Cluster) -> Iterator[None]:
 @contextmanager
 def _running(cluster: Cluster, program: str, *flags: str) -> Iterator[None]:
     (port,) = network.free_ports(1)
-    argv = (binaries.find(program), *flags, "--bind-address=127.0.0.1", f"--secure-port={port}")
+    own = f"kubeconfig={cluster.layout.kubeconfig}"
+    argv = (
+        *(binaries.find(program), *flags, "--bind-address=127.0.0.1", f"--secure-port={port}"),
+        *(f"--authentication-{own}", f"--authorization-{own}"),
+    )
     log: Path = cluster.layout.log(program)
     with open(log, "wb") as output:
         process = subprocess.Popen(argv, stdout=output, stderr=output)

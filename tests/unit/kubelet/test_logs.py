@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from kubelet import log_reader
 from kubelet.log_lines import parse_line
 from kubelet.log_reader import LogOptions, parse_options, read_log
 from podpath.component_base.clock import SystemClock
@@ -75,6 +76,26 @@ async def test_follow_reads_what_comes_and_survives_a_rotation(tmp_path):
 
     found = await shown(str(path), LogOptions(follow=True), is_running)
     assert found == b"one\ntwo\nthree\n"
+
+
+async def test_what_is_written_just_before_a_rotation_is_shown(tmp_path, monkeypatch):
+    path = tmp_path / "0.log"
+    path.write_bytes(lines("stdout F one"))
+    look = log_reader._rotated
+
+    def rotated(file, name):
+        """The runtime writes and rotates in the moment of the look."""
+        monkeypatch.setattr(log_reader, "_rotated", look)
+        with path.open("ab") as log:
+            log.write(lines("stdout F late"))
+        path.rename(tmp_path / "0.log.1")
+        path.write_bytes(lines("stdout F three"))
+        return look(file, name)
+
+    monkeypatch.setattr(log_reader, "_rotated", rotated)
+    alive = iter([True, True])
+    found = await shown(str(path), LogOptions(follow=True), lambda: next(alive, False))
+    assert found == b"one\nlate\nthree\n"
 
 
 def test_options_from_a_query():
