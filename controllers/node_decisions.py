@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controllers.pods import time_at
-from protos.k8s.core_v1_pb2 import Node, NodeCondition, Pod, Taint, Toleration
+from podpath.api.tolerations import tolerates
+from protos.k8s.core_v1_pb2 import Node, NodeCondition, Pod, Taint
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -159,14 +160,3 @@ def decide_eviction(pod: Pod, taints: Sequence[Taint], now_s: float) -> Eviction
             since = taint.timeAdded.seconds or now_s
             waits.append(max(0.0, since + max(0, min(limited)) - now_s))
     return Eviction(min(waits)) if waits else STAYS
-
-
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """True if the toleration matches the taint, whatever its tolerationSeconds."""
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and toleration.value == taint.value

@@ -106,7 +106,7 @@ class Kubelet:
         self.events = PodEvents(shared.recorder)
         self.runtime_state = RuntimeState(runtime, clock, tuning.runtime_check_s)
         self._usage = usage
-        self._offered: tuple[core.Node, NodeOffer] | None = None
+        self._offered: NodeOffer | None = None
         self._facts = replace(facts, name=identity.name, host_ips=identity.addresses)
         self.pleg = Pleg(runtime, clock, self._runtime_changed)
         self.results = Results(self._runtime_changed)
@@ -144,6 +144,7 @@ class Kubelet:
                 clock=clock,
             ),
             offer=self._offer,
+            refresh_node=lambda: self.node_status.refresh(),
             active=lambda: self.workers.active(),
             services=shared.services,
             start_probes=self._start_probes,
@@ -244,10 +245,9 @@ class Kubelet:
     def _offer(self) -> NodeOffer:
         node = self.node_status.node
         assert node is not None, "Pods come after the registration"
-        if self._offered is None or self._offered[0] is not node:
-            offer = NodeOffer(self.name, allocatable_of(node), dict(node.metadata.labels))
-            self._offered = (node, offer)
-        return self._offered[1]
+        if self._offered is None or self._offered.node is not node:
+            self._offered = NodeOffer(node, allocatable_of(node))
+        return self._offered
 
     async def _health(self) -> NodeHealth:
         problems = [p for p in (*self.runtime_state.problems, self.pleg.problem()) if p]

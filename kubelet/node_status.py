@@ -119,10 +119,15 @@ class NodeStatus:
             else:
                 return
 
+    async def refresh(self) -> None:
+        """Reads the Node anew. Raises: ApiError."""
+        self.node = await self._client.get(NODES, "", self.identity.name)
+
     async def _update_once(self, *, fresh: bool) -> None:
         health = await self._health()
         if fresh or self.node is None:
-            self.node = await self._client.get(NODES, "", self.identity.name)
+            await self.refresh()
+        assert self.node is not None
         changed = core.Node()
         changed.CopyFrom(self.node)
         set_status(changed, self.identity, health, self._clock.now())

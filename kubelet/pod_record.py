@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from kubelet.container_statuses import StartFailure
-from kubelet.pod_resources import pod_requests
+from kubelet.pod_admission import Resident, resident
 from kubelet.pod_status import Verdict
 from kubelet.runtime_status import CREATED, EXITED, RuntimePodStatus
 from protos.cri import runtime_v1_pb2 as cri
@@ -67,14 +67,14 @@ class PodRecord:
     critical: int = 0
     interrupted: bool = False
 
-    _requests: Mapping[str, int] | None = None
+    _resident: Resident | None = None
 
     @property
-    def requests(self) -> Mapping[str, int]:
+    def resident(self) -> Resident:
         """What the Pod asks of the node; it does not change while the Pod is here."""
-        if self._requests is None:
-            self._requests = pod_requests(self.pod)
-        return self._requests
+        if self._resident is None:
+            self._resident = resident(self.pod)
+        return self._resident
 
     @property
     def uid(self) -> str:

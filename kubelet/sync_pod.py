@@ -4,8 +4,8 @@ Source: pkg/kubelet/kubelet.go (SyncPod, SyncTerminatingPod, SyncTerminatedPod).
 """
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 
 from kubelet import termination_message
 from kubelet.container_killer import ContainerKiller
@@ -16,7 +16,7 @@ from kubelet.events import WARNING, PodEvents
 from kubelet.objects import PodObjects
 from kubelet.pleg import Pleg
 from kubelet.pod_actions import ProbeOutcomes, compute_pod_actions
-from kubelet.pod_admission import NodeOffer, admit
+from kubelet.pod_admission import REJECTED, NodeOffer, admit
 from kubelet.pod_dirs import PodFiles
 from kubelet.pod_record import PodRecord, PodState
 from kubelet.pod_status import TERMINAL, StatusInput, Verdict, generate
@@ -69,14 +69,17 @@ class PodSync:
         parts: SyncParts,
         *,
         offer: Callable[[], NodeOffer],
+        refresh_node: Callable[[], Awaitable[None]],
         active: Callable[[], Iterable[PodRecord]],
         services: Callable[[], tuple[core.Service, ...]],
         start_probes: Callable[[core.Pod], None],
         runtime_name: Callable[[], str],
     ) -> None:
-        """`active` are the Pods that the node has admitted and that have not ended."""
+        """`active` are the Pods that the node has admitted and that have not ended;
+        `refresh_node` makes `offer` that of the newest Node. Raises: ApiError."""
         self._parts = parts
         self._offer = offer
+        self._refresh_node = refresh_node
         self._active = active
         self._services = services
         self._start_probes = start_probes
@@ -99,7 +102,7 @@ class PodSync:
         """
         parts, pod = self._parts, record.pod
         # 1
-        if not record.admitted and not self._admit(record):
+        if not record.admitted and not await self._admit(record):
             return 0.0
         if self._awaits_events(record):
             return EVENTS_WAIT_S
@@ -190,19 +193,30 @@ class PodSync:
             record.final = True
         self._parts.statuses.finish(record.pod, api_status)
 
-    def _admit(self, record: PodRecord) -> bool:
-        others = [other.requests for other in self._active() if other is not record]
-        running = bool(self._parts.pleg.get(record.uid).containers)
-        # What runs already was admitted before a restart of the kubelet.
-        verdict = None if running else admit(record.pod, record.requests, others, self._offer())
+    async def _admit(self, record: PodRecord) -> bool:
+        """Raises: SyncFailed."""
+        verdict = self._judge(record)
+        if verdict is not None:
+            # Whoever assigned the Pod may have seen a newer Node: a label, a taint that is gone.
+            try:
+                await self._refresh_node()
+            except ApiError as error:
+                raise SyncFailed(f"the Node cannot be read: {error}") from error
+            verdict = self._judge(record)
         if verdict is None:
             record.admitted = True
             return True
-        record.verdict = verdict
+        record.verdict = replace(verdict, message=REJECTED + verdict.message)
         self._parts.events.pod(record.pod, WARNING, verdict.reason, verdict.message)
         self._report(record, self._parts.pleg.get(record.uid))
         record.state = PodState.TERMINATING
         return False
+
+    def _judge(self, record: PodRecord) -> Verdict | None:
+        if self._parts.pleg.get(record.uid).containers:
+            return None  # it was admitted before a restart of the kubelet
+        others = [other.resident for other in self._active() if other is not record]
+        return admit(record.pod, record.resident, others, self._offer())
 
     def _check_deadline(self, record: PodRecord) -> None:
         remaining = self._until_deadline(record)

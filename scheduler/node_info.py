@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from podpath.api import quantity
+from podpath.api.host_ports import HostPort, conflict
 from protos.k8s.core_v1_pb2 import Node
 from scheduler.pod_info import PodInfo
 from scheduler.resources import NOTHING, Resources, ResourceSum
 
 __all__ = ["NodeInfo", "PodInfo"]
-
-ANY_IP = "0.0.0.0"
 
 
 class NodeInfo:
@@ -96,17 +95,8 @@ class NodeInfo:
             if not self.claims[claim]:
                 del self.claims[claim]
 
-    def has_port_conflict(self, wanted: Iterable[tuple[str, str, int]]) -> bool:
-        """Whether any (ip, protocol, port) is taken; the unspecified address means all of them."""
-        if not self.ports:
-            return False
-        return any(
-            protocol == used_protocol
-            and port == used_port
-            and (ip == used_ip or ANY_IP in (ip, used_ip))
-            for ip, protocol, port in wanted
-            for used_ip, used_protocol, used_port in self.ports
-        )
+    def has_port_conflict(self, wanted: Iterable[HostPort]) -> bool:
+        return bool(self.ports) and conflict(wanted, self.ports)
 
     def clone(self) -> "NodeInfo":
         """A copy whose Pods may come and go; the messages are shared."""

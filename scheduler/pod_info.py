@@ -3,11 +3,12 @@
 Source: pkg/scheduler/framework/types.go (PodInfo, AffinityTerm).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from podpath.api import selectors
+from podpath.api.host_ports import host_ports
 from podpath.api.label_lexer import SelectorError
 from podpath.api.selectors import LabelSelector, Operator, Requirement
 from protos.k8s.core_v1_pb2 import Affinity, Pod, PodAffinityTerm, Volume
@@ -96,7 +97,7 @@ class PodInfo:
         self.priority = spec.priority
         self.is_terminating = meta.HasField("deletionTimestamp")
         self.request, self.nonzero_request = pod_requests(pod)
-        self.host_ports = tuple(_host_ports(pod))
+        self.host_ports = tuple(host_ports(pod))
         self.claims = tuple(claims_of(pod)) if spec.volumes else ()
         self.terms = self._parse_terms(pod)
         self._signature: tuple[object, ...] | None = None
@@ -194,18 +195,6 @@ def claims_of(pod: Pod) -> list[tuple[str, str]]:
         for volume in pod.spec.volumes
         if volume.volumeSource.HasField("persistentVolumeClaim")
     ]
-
-
-def _host_ports(pod: Pod) -> Iterator[tuple[str, str, int]]:
-    for container in pod.spec.containers:
-        for port in container.ports:
-            if port.hostPort > 0:
-                yield (port.hostIP or "0.0.0.0", port.protocol or "TCP", port.hostPort)
-    for container in pod.spec.initContainers:
-        if container.restartPolicy == "Always":
-            for port in container.ports:
-                if port.hostPort > 0:
-                    yield (port.hostIP or "0.0.0.0", port.protocol or "TCP", port.hostPort)
 
 
 _LOCAL_VOLUMES = ("emptyDir", "configMap", "secret", "projected", "downwardAPI", "hostPath")

@@ -6,13 +6,13 @@ Source: pkg/scheduler/framework/plugins/nodeaffinity/node_affinity.go.
 from collections.abc import Sequence
 
 from podpath.api import scheme
+from podpath.api.node_selectors import matches_any, matches_required, matches_term
 from protos.k8s.core_v1_pb2 import Node, Pod
 from protos.k8s.core_v1_pb2 import NodeAffinity as NodeAffinityMessage
 from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.events import Action, Registration
 from scheduler.framework.status import SKIP, SUCCESS, Status, unresolvable
 from scheduler.node_info import NodeInfo
-from scheduler.plugins.node_selectors import matches_any, matches_required, matches_term
 from scheduler.plugins.normalize import default_normalize
 from scheduler.pod_info import PodInfo
 

@@ -6,12 +6,12 @@ Source: pkg/scheduler/framework/plugins/nodeunschedulable/node_unschedulable.go.
 from collections.abc import Sequence
 
 from podpath.api import scheme
+from podpath.api.tolerations import tolerates
 from protos.k8s.core_v1_pb2 import Node, Taint
 from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.events import Action, Registration
 from scheduler.framework.status import SUCCESS, Status, unresolvable
 from scheduler.node_info import NodeInfo
-from scheduler.plugins.tolerations import tolerates
 from scheduler.pod_info import PodInfo
 
 _TAINT = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from podpath.api import scheme, selectors
+from podpath.api.node_selectors import matches_required
 from podpath.api.selectors import LabelSelector, Operator
+from podpath.api.tolerations import first_untolerated
 from podpath.client.store import controller_of
 from protos.k8s.apps_v1_pb2 import ReplicaSet, StatefulSet
 from protos.k8s.core_v1_pb2 import Node, Pod, TopologySpreadConstraint
 from scheduler.listers import Listers
 from scheduler.node_info import NodeInfo
-from scheduler.plugins.node_selectors import matches_required
-from scheduler.plugins.tolerations import first_untolerated
 from scheduler.pod_info import PodInfo, with_label_keys
 
 HOSTNAME = "kubernetes.io/hostname"

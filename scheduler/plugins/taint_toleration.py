@@ -6,13 +6,13 @@ Source: pkg/scheduler/framework/plugins/tainttoleration/taint_toleration.go.
 from collections.abc import Sequence
 
 from podpath.api import scheme
+from podpath.api.tolerations import first_untolerated, tolerates
 from protos.k8s.core_v1_pb2 import Node
 from scheduler.framework.cycle_state import CycleState
 from scheduler.framework.events import Action, Registration
 from scheduler.framework.status import SUCCESS, Status, unresolvable
 from scheduler.node_info import NodeInfo
 from scheduler.plugins.normalize import default_normalize
-from scheduler.plugins.tolerations import first_untolerated, tolerates
 from scheduler.pod_info import PodInfo
 
 _HARD = ("NoSchedule", "NoExecute")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from podpath.api import scheme
+from podpath.api.node_selectors import matches_term
 from protos.k8s.core_v1_pb2 import (
     Node,
     PersistentVolume,
@@ -16,7 +17,6 @@ from protos.k8s.core_v1_pb2 import (
 )
 from protos.k8s.storage_v1_pb2 import StorageClass
 from scheduler.listers import Listers
-from scheduler.plugins.node_selectors import matches_term
 
 WAIT_FOR_FIRST_CONSUMER = "WaitForFirstConsumer"
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"

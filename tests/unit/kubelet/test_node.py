@@ -11,8 +11,7 @@ from kubelet.node_object import (
     same_but_heartbeat,
     set_status,
 )
-from kubelet.pod_admission import NodeOffer, admit
-from kubelet.pod_resources import pod_requests
+from kubelet.pod_admission import NodeOffer, admit, resident
 from kubelet.server_auth import attributes_of, caller_of
 from protos.k8s import core_v1_pb2 as core
 from tests.support.kubelet_objects import pod_of
@@ -76,34 +75,89 @@ def test_taints():
         parse_taint("a=b")
 
 
-OFFER = NodeOffer("n1", {"cpu": 1000, "memory": 1 << 30, "pods": 2}, {"disk": "ssd"})
+def offer(taints=(), **labels):
+    node = core.Node()
+    node.metadata.name = "n1"
+    node.metadata.labels.update(labels)
+    node.spec.taints.extend(taints)
+    return NodeOffer(node, {"cpu": 1000, "memory": 1 << 30, "pods": 2})
 
 
-def asking(cpu):
+def assigned(cpu="", **labels):
     pod = pod_of("a")
-    pod.spec.containers[0].resources.requests["cpu"].string = cpu
+    pod.spec.nodeName = "n1"
+    pod.metadata.labels.update(labels)
+    if cpu:
+        pod.spec.containers[0].resources.requests["cpu"].string = cpu
     return pod
+
+
+def on_port(port, ip="", protocol="TCP"):
+    pod = assigned()
+    pod.spec.containers[0].ports.add(containerPort=80, hostPort=port, hostIP=ip, protocol=protocol)
+    return pod
+
+
+def judged(pod, others=(), on=None):
+    return admit(pod, resident(pod), [resident(other) for other in others], on or offer())
 
 
 @pytest.mark.parametrize(
     ("pod", "others", "reason"),
     [
-        pytest.param(asking("1"), [], None, id="just fits"),
-        pytest.param(asking("1"), [asking("1m")], "OutOfcpu", id="no cpu left"),
-        pytest.param(pod_of("a"), [pod_of("a"), pod_of("a")], "OutOfpods", id="too many Pods"),
+        pytest.param(assigned("1"), [], None, id="just fits"),
+        pytest.param(assigned("1"), [assigned("1m")], "OutOfcpu", id="no cpu left"),
+        pytest.param(assigned(), [assigned(), assigned()], "OutOfpods", id="too many Pods"),
+        pytest.param(on_port(80), [on_port(81)], None, id="another port"),
+        pytest.param(on_port(80), [on_port(80)], "NodePorts", id="the port is taken"),
+        pytest.param(on_port(80), [on_port(80, protocol="UDP")], None, id="another protocol"),
+        pytest.param(
+            on_port(80, "10.0.0.1"), [on_port(80, "10.0.0.2")], None, id="another address"
+        ),
+        pytest.param(on_port(80, "10.0.0.1"), [on_port(80)], "NodePorts", id="on any address"),
+        pytest.param(
+            assigned(**{"kubernetes.io/os": "windows"}),
+            [],
+            "PodOSSelectorNodeLabelDoesNotMatch",
+            id="of another system",
+        ),
     ],
 )
 def test_admission(pod, others, reason):
-    verdict = admit(pod, pod_requests(pod), [pod_requests(other) for other in others], OFFER)
+    verdict = judged(pod, others)
     assert (verdict.reason if verdict else None) == reason
 
 
-def test_admission_by_node_selector():
-    pod = pod_of("a")
+def test_what_a_rejected_pod_is_told():
+    assert judged(on_port(80), [on_port(80)]).message == (
+        "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+    )
+    assert judged(assigned("600m"), [assigned("500m")]).message == (
+        "Node didn't have enough resource: cpu, requested: 600, used: 500, capacity: 1000"
+    )
+
+
+def test_admission_by_node_selector_and_affinity():
+    pod = assigned()
     pod.spec.nodeSelector["disk"] = "ssd"
-    assert admit(pod, {}, [], OFFER) is None
-    pod.spec.nodeSelector["disk"] = "hdd"
-    assert admit(pod, {}, [], OFFER).reason == "NodeAffinity"
+    assert judged(pod, on=offer(disk="ssd")) is None
+    assert judged(pod, on=offer(disk="hdd")).reason == "NodeAffinity"
+    required = assigned()
+    affinity = required.spec.affinity.nodeAffinity
+    term = affinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms.add()
+    term.matchExpressions.add(key="zone", operator="In", values=["a", "b"])
+    assert judged(required, on=offer(zone="b")) is None
+    assert judged(required, on=offer(zone="c")).reason == "NodeAffinity"
+
+
+def test_admission_by_taints():
+    """Of an assigned Pod only NoExecute counts."""
+    taint = core.Taint(key="broken", effect="NoExecute")
+    pod = assigned()
+    assert judged(pod, on=offer([core.Taint(key="full", effect="NoSchedule")])) is None
+    assert judged(pod, on=offer([taint])).reason == "TaintToleration"
+    pod.spec.tolerations.add(key="broken", operator="Exists")
+    assert judged(pod, on=offer([taint])) is None
 
 
 def test_caller_is_the_certificates_subject():
