@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -15,6 +15,8 @@ from tests.support.cluster import Cluster
 from tests.support.shim_process import ShimProcess
 
 NODE = "real-1"
+CGROUP_ROOT = "/podpath-real-kubelet"
+"""It ends what it finds in cgroups of Pods that it does not know: not in other clusters'."""
 STOP_TIMEOUT_S = 30
 _SET_FOR_THE_WHOLE_MACHINE = (
     "vm/overcommit_memory",
@@ -50,6 +52,7 @@ def running_kubelet(root: Path, cluster: Cluster, shim: ShimProcess) -> Iterator
         f"--hostname-override={NODE}",
         f"--node-ip={address}",
     )
+    _make_cgroups()
     with _sysctls_kept(), open(root / "kubelet.log", "wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log)
         try:
@@ -76,6 +79,7 @@ def _config(root: Path, cluster: Cluster, shim: ShimProcess, address: str) -> Ma
         "containerRuntimeEndpoint": shim.endpoint,
         "imageServiceEndpoint": shim.endpoint,
         "cgroupDriver": "cgroupfs",
+        "cgroupRoot": CGROUP_ROOT,
         "oomScoreAdj": 0,
         "failSwapOn": False,
         "port": port,
@@ -125,11 +129,18 @@ def _unmount_below(directory: Path) -> None:
         subprocess.run(["umount", "--lazy", point], check=False)
 
 
+def _make_cgroups() -> None:
+    """Its root, in every hierarchy."""
+    mounted = Path("/sys/fs/cgroup")
+    unified = (mounted / "cgroup.controllers").exists()
+    for hierarchy in [mounted] if unified else mounted.iterdir():
+        if hierarchy.is_dir() and not hierarchy.is_symlink():
+            (hierarchy / CGROUP_ROOT.lstrip("/")).mkdir(exist_ok=True)
+
+
 def _remove_cgroups() -> None:
-    """Those of its Pods and their classes, as far as they are empty."""
+    """All below its root, as far as they are empty."""
     for directory, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
-        if "/kubepods" in directory:
-            try:
+        if CGROUP_ROOT in directory:
+            with suppress(OSError):
                 os.rmdir(directory)
-            except OSError:
-                continue
