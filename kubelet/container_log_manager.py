@@ -11,7 +11,6 @@ Source: pkg/kubelet/logs/container_log_manager.go.
 import asyncio
 import gzip
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -83,13 +82,15 @@ class ContainerLogManager:
                     await self._look_at(container)
 
     async def _look_at(self, container: cri.ContainerStatus) -> None:
+        path = Path(container.log_path)
         try:
-            if os.stat(container.log_path).st_size >= self._policy.max_bytes:
-                await self.rotate(container.id, Path(container.log_path))
-        except FileNotFoundError:
-            pass  # somebody took it away, or the container has written nothing
+            if not path.exists():
+                # Moved by a kubelet that died then: the runtime still writes to where it went.
+                await self._reopen(container.id)
+            elif path.stat().st_size >= self._policy.max_bytes:
+                await self.rotate(container.id, path)
         except (CriError, OSError) as error:
-            log.warning("log not rotated", extra={"path": container.log_path, "error": str(error)})
+            log.warning("log not rotated", extra={"path": str(path), "error": str(error)})
 
     async def rotate(self, container_id: str, path: Path) -> None:
         """Raises: OSError, CriError; the current file is in its place then."""
@@ -103,14 +104,16 @@ class ContainerLogManager:
             return  # one of this very second, perhaps packed by now: at the next look
         path.rename(moved)
         try:
-            await self._cri.ReopenContainerLog(
-                cri.ReopenContainerLogRequest(container_id=container_id)
-            )
+            await self._reopen(container_id)
         except CriError:
             # The runtime goes on with the file that it has open: it keeps its name.
             with suppress(OSError):
                 moved.rename(path)
             raise
+
+    async def _reopen(self, container_id: str) -> None:
+        request = cri.ReopenContainerLogRequest(container_id=container_id)
+        await self._cri.ReopenContainerLog(request)
 
 
 def older_logs(path: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-from datetime import timedelta
 
 import pytest
 
@@ -92,17 +91,29 @@ async def test_a_runtime_that_does_not_reopen_leaves_the_file_in_its_place(manag
     assert older_logs(path) == []
 
 
+async def test_a_log_that_a_dead_kubelet_moved_is_opened_anew(manager, path, runtime, clock):
+    path.with_name("0.log.20260101-000000").write_text("the runtime still writes here")
+    task = asyncio.ensure_future(manager.run())
+    try:
+        await asyncio.sleep(0)
+        clock.step(SMALL.period_s)
+        await asyncio.sleep(0.05)
+        assert runtime.asked == 1
+        assert path.exists()
+    finally:
+        task.cancel()
+
+
 async def test_only_large_logs_are_rotated_and_failures_are_tried_again(
     manager, path, runtime, clock
 ):
     async def a_period():
-        clock.step(timedelta(seconds=SMALL.period_s).total_seconds())
+        clock.step(SMALL.period_s)
         await asyncio.sleep(0.05)
 
     task = asyncio.ensure_future(manager.run())
     try:
         await asyncio.sleep(0)
-        await a_period()  # no file yet
         path.write_text("x" * 9)
         await a_period()
         assert runtime.asked == 0
