@@ -194,7 +194,7 @@ class FakeBackend(FakeImages):
 
     async def reopen_log(self, container: ContainerRecord) -> None:
         if self._write_logs:
-            self._log(container.log_path, self._now_ns(), "log reopened")
+            self._log(container.log_path, self._now_ns(), "")  # an empty file
 
     async def update_resources(
         self, container: ContainerRecord, resources: cri.LinuxContainerResources
