@@ -81,9 +81,10 @@ class ContainerGc:
     async def collect(self, uids: Iterable[str]) -> None:
         """Removes the garbage of these Pods."""
         for uid in uids:
-            garbage = garbage_of(self._pleg.get(uid), self._pleg.inside(uid))
+            status = self._pleg.get(uid)
+            garbage = garbage_of(status, self._pleg.inside(uid))
             if garbage.containers or garbage.sandboxes:
-                await self._remove(self._pleg.get(uid), garbage)
+                await self._remove(status, garbage)
 
     async def remove_pod(self, uid: str) -> None:
         """Removes all of a Pod, which must not run any more."""

@@ -94,14 +94,15 @@ class ContainerLogManager:
 
     async def rotate(self, container_id: str, path: Path) -> None:
         """Raises: OSError, CriError; the current file is in its place then."""
-        planned = plan((p.name for p in older_logs(path)), self._policy.max_files)
+        older = [p.name for p in older_logs(path)]
+        moved = path.with_name(f"{path.name}.{self._clock.now():%Y%m%d-%H%M%S}")
+        if any(name.startswith(moved.name) for name in older):
+            return  # one of this very second, perhaps packed by now: at the next look
+        planned = plan(older, self._policy.max_files)
         for name in planned.remove:
             path.with_name(name).unlink(missing_ok=True)
         for name in planned.pack:
             await asyncio.to_thread(_pack, path.with_name(name))
-        moved = path.with_name(f"{path.name}.{self._clock.now():%Y%m%d-%H%M%S}")
-        if any(p.name.startswith(moved.name) for p in older_logs(path)):
-            return  # one of this very second, perhaps packed by now: at the next look
         path.rename(moved)
         try:
             await self._reopen(container_id)

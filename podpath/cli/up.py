@@ -85,9 +85,10 @@ def up(layout: Layout, options: Options, progress: Progress) -> ClusterState:
         runner.start(components.node(layout, state, member))
     for spec in wanted:
         if spec.name != "etcd":  # the apiserver is not ready before it
-            runner.wait(spec.name, lambda name=spec.name: _ready(layout, name))  # type: ignore[misc]
+            runner.wait(spec.name, partial(_ready, layout, spec.name))
     for member in state.nodes:
-        runner.wait(f"{member.name}-shim", lambda m=member: _ready(layout, f"{m.name}-shim"))  # type: ignore[misc]
+        shim = f"{member.name}-shim"
+        runner.wait(shim, partial(_ready, layout, shim))
     runner.wait_nodes(state)
     runner.check_alive()
     return state
