@@ -30,13 +30,11 @@ def nerdctl_shim(tmp_path_factory: pytest.TempPathFactory):
     if problem := containerd.available():
         pytest.skip(problem)
     root = tmp_path_factory.mktemp("nerdctl")
-    with containerd.running(root / "containerd") as engine:
-        shim = shim_on(root, engine, "contract")
-        shim.start()
-        try:
-            yield shim
-        finally:
-            shim.teardown()
+    with (
+        containerd.running(root / "containerd") as engine,
+        shim_on(root, engine, "contract").running() as shim,
+    ):
+        yield shim
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +50,8 @@ def proxy_shim(tmp_path_factory: pytest.TempPathFactory):
             f"--proxy-endpoint=unix://{engine.address}",
             f"--proxy-record={record}",
         )
-        shim = ShimProcess(root, flags)
-        shim.start()
-        try:
+        with ShimProcess(root, flags).running() as shim:
             yield shim
-        finally:
-            shim.teardown()
         assert b'"rpc":"StartContainer"' in record.read_bytes()
 
 

@@ -89,12 +89,9 @@ def shim(root: Path, hosts: Path) -> Iterator[str]:
     """A containerd with the shim on it; yields the CRI endpoint."""
     with containerd.running(root / "containerd") as engine:
         engine.load(NAMESPACE, image_tar.PAUSE_IMAGE)
-        process = shim_on(root, engine, NAMESPACE, f"--registry-hosts-dir={hosts}", images=False)
-        process.start()
-        try:
+        made = shim_on(root, engine, NAMESPACE, f"--registry-hosts-dir={hosts}", images=False)
+        with made.running() as process:
             yield process.endpoint
-        finally:
-            process.teardown()
 
 
 @contextmanager

@@ -30,13 +30,11 @@ POLICY = LogPolicy(max_bytes=1 << 20, max_files=100, period_s=0.2)
 def shim(tmp_path: Path) -> Iterator[ShimProcess]:
     if problem := containerd.available():
         pytest.skip(problem)
-    with containerd.running(tmp_path / "containerd") as engine:
-        process = shim_on(tmp_path, engine, "rotation")
-        process.start()
-        try:
-            yield process
-        finally:
-            process.teardown()
+    with (
+        containerd.running(tmp_path / "containerd") as engine,
+        shim_on(tmp_path, engine, "rotation").running() as process,
+    ):
+        yield process
 
 
 async def test_no_line_is_lost(shim: ShimProcess, tmp_path: Path) -> None:

@@ -5,19 +5,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import real_control_plane
+from tests.support import programs, real_control_plane
 from tests.support.cluster import Cluster, running_cluster, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 TIMEOUT_S = 120
 CONTAINER = {"name": "c", "image": "busybox"}
+LABELS = {"app": "peer"}
 ENDS = {"fake.podpath.io/exit-after": "0.1"}
 
 
 def pod_template(annotations: dict[str, str] | None = None, **spec: object) -> dict:
     return {
-        "metadata": {"labels": {"app": "peer"}, "annotations": annotations or {}},
+        "metadata": {"labels": LABELS, "annotations": annotations or {}},
         "spec": {"containers": [CONTAINER], **spec},
     }
 
@@ -27,13 +28,20 @@ def apply(cluster: Cluster, api_version: str, kind: str, name: str, **body: obje
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(tree))
 
 
-def phases(cluster: Cluster, *arguments: str) -> list[str]:
-    return [pod["status"].get("phase", "") for pod in cluster.items("pods", *arguments)]
+def apply_workload(cluster: Cluster, kind: str, name: str, **spec: object) -> None:
+    """One of apps/v1 with the Pods of `pod_template`, and waits until it is rolled out."""
+    body = {"selector": {"matchLabels": LABELS}, "template": pod_template(), **spec}
+    apply(cluster, "apps/v1", kind, name, spec=body)
+    rolled_out(cluster, f"{kind.lower()}/{name}")
+
+
+def rolled_out(cluster: Cluster, what: str) -> None:
+    cluster.kubectl("rollout", "status", what, f"--timeout={TIMEOUT_S}s")
 
 
 @pytest.fixture(scope="module")
 def scheduled() -> Iterator[Cluster]:
-    if problem := real_control_plane.available("kube-scheduler"):
+    if problem := programs.why_missing("kube-scheduler"):
         pytest.skip(problem)
     with (
         running_cluster("fake", nodes=2, without=frozenset({"scheduler"})) as cluster,
@@ -47,20 +55,10 @@ def test_the_real_scheduler_binds(scheduled: Cluster) -> None:
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": {"matchLabels": {"app": "peer"}},
+        "labelSelector": {"matchLabels": LABELS},
     }
-    apply(
-        scheduled,
-        "apps/v1",
-        "Deployment",
-        "spread",
-        spec={
-            "replicas": 4,
-            "selector": {"matchLabels": {"app": "peer"}},
-            "template": pod_template(topologySpreadConstraints=[spread]),
-        },
-    )
-    scheduled.kubectl("rollout", "status", "deployment/spread", f"--timeout={TIMEOUT_S}s")
+    template = pod_template(topologySpreadConstraints=[spread])
+    apply_workload(scheduled, "Deployment", "spread", replicas=4, template=template)
     nodes = sorted(pod["spec"]["nodeName"] for pod in scheduled.items("pods"))
     assert nodes == ["node-1", "node-1", "node-2", "node-2"]
 
@@ -77,7 +75,7 @@ def test_it_says_what_does_not_fit(scheduled: Cluster) -> None:
 
 @pytest.fixture(scope="module")
 def managed() -> Iterator[Cluster]:
-    if problem := real_control_plane.available("kube-controller-manager"):
+    if problem := programs.why_missing("kube-controller-manager"):
         pytest.skip(problem)
     with (
         running_cluster("fake", nodes=2, without=frozenset({"controllers"})) as cluster,
@@ -92,55 +90,25 @@ def is_usable(cluster: Cluster) -> bool:
     return names >= {"default", "kube-root-ca.crt"}
 
 
-def test_deployment_and_autoscaling_target(managed: Cluster) -> None:
-    apply(
-        managed,
-        "apps/v1",
-        "Deployment",
-        "web",
-        spec={
-            "replicas": 3,
-            "selector": {"matchLabels": {"app": "peer"}},
-            "template": pod_template(),
-        },
-    )
-    managed.kubectl("rollout", "status", "deployment/web", f"--timeout={TIMEOUT_S}s")
+def test_deployment(managed: Cluster) -> None:
+    apply_workload(managed, "Deployment", "web", replicas=3)
     managed.kubectl("scale", "deployment/web", "--replicas=5")
-    managed.kubectl("rollout", "status", "deployment/web", f"--timeout={TIMEOUT_S}s")
+    rolled_out(managed, "deployment/web")
     managed.kubectl("set", "image", "deployment/web", "c=busybox:2")
-    managed.kubectl("rollout", "status", "deployment/web", f"--timeout={TIMEOUT_S}s")
+    rolled_out(managed, "deployment/web")
     managed.kubectl("delete", "deployment", "web", "--cascade=foreground", "--timeout=120s")
     assert managed.items("replicasets") == []
 
 
 def test_stateful_set(managed: Cluster) -> None:
-    apply(
-        managed,
-        "apps/v1",
-        "StatefulSet",
-        "db",
-        spec={
-            "serviceName": "db",
-            "replicas": 2,
-            "selector": {"matchLabels": {"app": "peer"}},
-            "template": pod_template(),
-        },
-    )
-    managed.kubectl("rollout", "status", "statefulset/db", f"--timeout={TIMEOUT_S}s")
+    apply_workload(managed, "StatefulSet", "db", serviceName="db", replicas=2)
     names = {pod["metadata"]["name"] for pod in managed.items("pods", "-l", "app=peer")}
     assert names >= {"db-0", "db-1"}
     managed.kubectl("delete", "statefulset", "db", "--timeout=120s")
 
 
 def test_daemon_set(managed: Cluster) -> None:
-    apply(
-        managed,
-        "apps/v1",
-        "DaemonSet",
-        "agent",
-        spec={"selector": {"matchLabels": {"app": "peer"}}, "template": pod_template()},
-    )
-    managed.kubectl("rollout", "status", "daemonset/agent", f"--timeout={TIMEOUT_S}s")
+    apply_workload(managed, "DaemonSet", "agent")
     status = managed.items("daemonsets")[0]["status"]
     assert (status["desiredNumberScheduled"], status["numberReady"]) == (2, 2)
     managed.kubectl("delete", "daemonset", "agent", "--timeout=120s")
@@ -158,7 +126,7 @@ def test_jobs(managed: Cluster) -> None:
     managed.kubectl("wait", "job/once", "--for=condition=Complete", f"--timeout={TIMEOUT_S}s")
     assert managed.items("jobs")[0]["status"]["succeeded"] == 3
     managed.kubectl("delete", "job", "once", "--timeout=120s")
-    wait_until(lambda: phases(managed, "-l", "app=peer") == [], TIMEOUT_S, "its Pods are collected")
+    wait_until(lambda: managed.items("pods", "-l", "app=peer") == [], TIMEOUT_S, "its Pods gone")
 
 
 def test_cron_job(managed: Cluster) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from podpath.component_base import binaries, image_tar
-from tests.support import containerd, real_kubelet
+from tests.support import containerd, programs, real_kubelet
 from tests.support.cluster import Cluster, running_cluster, wait_until
 from tests.support.shim_process import ShimProcess, shim_on
 
@@ -48,21 +48,19 @@ class Node:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    if problem := containerd.available() or real_kubelet.available():
+    if problem := containerd.available() or programs.why_missing("kubelet"):
         pytest.skip(problem)
     root = tmp_path_factory.mktemp("real")
     with running_cluster("fake") as cluster, containerd.running(root / "containerd") as engine:
         engine.load(NAMESPACE, IMAGE)
-        shim = shim_on(root, engine, NAMESPACE)
-        shim.start()
-        try:
-            with real_kubelet.running_kubelet(root, cluster, shim):
-                wait_until(lambda: is_ready(cluster), 120, "the node Ready")
-                yield Node(cluster, engine, shim)
-                cluster.kubectl("delete", "pods", "--all", "--timeout=90s")
-                wait_until(lambda: leftovers(engine, shim) == [], 120, "nothing left")
-        finally:
-            shim.teardown()
+        with (
+            shim_on(root, engine, NAMESPACE).running() as shim,
+            real_kubelet.running_kubelet(root, cluster, shim),
+        ):
+            wait_until(lambda: is_ready(cluster), 120, "the node Ready")
+            yield Node(cluster, engine, shim)
+            cluster.kubectl("delete", "pods", "--all", "--timeout=90s")
+            wait_until(lambda: leftovers(engine, shim) == [], 120, "nothing left")
 
 
 def is_ready(cluster: Cluster) -> bool:

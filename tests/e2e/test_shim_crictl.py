@@ -53,13 +53,11 @@ def crictl(
         return
     if problem := containerd.available():
         pytest.skip(problem)
-    with containerd.running(root / "containerd") as engine:
-        shim = shim_on(root, engine, "crictl")
-        shim.start()
-        try:
-            yield Crictl(shim, "nerdctl")
-        finally:
-            shim.teardown()
+    with (
+        containerd.running(root / "containerd") as engine,
+        shim_on(root, engine, "crictl").running() as shim,
+    ):
+        yield Crictl(shim, "nerdctl")
 
 
 @pytest.fixture

@@ -38,12 +38,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[containerd.Cont
 
 @pytest.fixture
 def shim(engine: containerd.Containerd, tmp_path: Path) -> Iterator[ShimProcess]:
-    process = shim_on(tmp_path, engine, "kill", images=False)
-    process.start()
-    try:
+    with shim_on(tmp_path, engine, "kill", images=False).running() as process:
         yield process
-    finally:
-        process.teardown()
 
 
 async def life(client: Cri, number: int, dice: random.Random) -> None:

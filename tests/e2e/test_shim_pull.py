@@ -33,10 +33,9 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShimProcess]:
     root = tmp_path_factory.mktemp("pull")
     with containerd.running(root / "containerd") as engine:
         hosts = f"--registry-hosts-dir={root / 'hosts'}"
-        process = shim_on(root, engine, "pull", hosts, "--image-pull-timeout=20s", images=False)
-        process.start()
-        yield process
-        process.teardown()
+        made = shim_on(root, engine, "pull", hosts, "--image-pull-timeout=20s", images=False)
+        with made.running() as process:
+            yield process
 
 
 async def pull(client: Cri, name: str, auth: cri.AuthConfig | None = None) -> str:

@@ -5,6 +5,8 @@ import random
 from contextlib import asynccontextmanager
 
 from controllers.reconciler import Context, Settings
+from podpath.api.errors import ApiError
+from podpath.api.scheme import DEPLOYMENTS
 from podpath.client.informer import InformerFactory
 from protos.k8s.apps_v1_pb2 import Deployment, ReplicaSet
 from protos.k8s.core_v1_pb2 import Pod
@@ -32,6 +34,20 @@ async def running(client, clock, *classes):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def change_web(client, change):
+    """Read, modify, write Deployment ns/web, until nobody was faster."""
+    while True:
+        deployment = await client.get(DEPLOYMENTS, "ns", "web")
+        change(deployment)
+        try:
+            await client.update(DEPLOYMENTS, deployment)
+        except ApiError as error:
+            if error.reason != "Conflict":
+                raise
+        else:
+            return
 
 
 def a_pod(name="p", *, node="n", phase="Running", ready_since=None, created=NOW - 1000, owner=""):

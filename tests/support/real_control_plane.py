@@ -1,24 +1,15 @@
 """Kubernetes' own scheduler and controller manager on a podpath cluster, where they were built."""
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import yaml
 
 from podpath.cli import network
 from podpath.component_base import binaries, pki
 from podpath.component_base.clock import SystemClock
+from tests.support import programs
 from tests.support.cluster import Cluster
-
-STOP_TIMEOUT_S = 30
-
-
-def available(program: str) -> str:
-    """Why it cannot run here; "" if it can."""
-    return "" if shutil.which(program) else f"the real {program} is not on the PATH"
 
 
 @contextmanager
@@ -64,11 +55,5 @@ def _running(cluster: Cluster, program: str, *flags: str) -> Iterator[None]:
         *(binaries.find(program), *flags, "--bind-address=127.0.0.1", f"--secure-port={port}"),
         *(f"--authentication-{own}", f"--authorization-{own}"),
     )
-    log: Path = cluster.layout.log(program)
-    with open(log, "wb") as output:
-        process = subprocess.Popen(argv, stdout=output, stderr=output)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(STOP_TIMEOUT_S)
+    with programs.running(argv, cluster.layout.log(program)):
+        yield

@@ -11,13 +11,13 @@ import yaml
 
 from podpath.component_base import binaries, pki
 from podpath.component_base.clock import SystemClock
+from tests.support import programs
 from tests.support.cluster import Cluster
 from tests.support.shim_process import ShimProcess
 
 NODE = "real-1"
 CGROUP_ROOT = "/podpath-real-kubelet"
 """It ends what it finds in cgroups of Pods that it does not know: not in other clusters'."""
-STOP_TIMEOUT_S = 30
 _SET_FOR_THE_WHOLE_MACHINE = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
@@ -26,15 +26,6 @@ _SET_FOR_THE_WHOLE_MACHINE = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
-
-
-def available() -> str:
-    """Why it cannot run here; "" if it can."""
-    try:
-        binaries.find("kubelet")
-    except binaries.BinaryNotFoundError:
-        return "the real kubelet is not on the PATH"
-    return ""
 
 
 @contextmanager
@@ -53,13 +44,11 @@ def running_kubelet(root: Path, cluster: Cluster, shim: ShimProcess) -> Iterator
         f"--node-ip={address}",
     )
     _make_cgroups()
-    with _sysctls_kept(), open(root / "kubelet.log", "wb") as log:
-        process = subprocess.Popen(argv, stdout=log, stderr=log)
+    with _sysctls_kept():
         try:
-            yield
+            with programs.running(argv, root / "kubelet.log"):
+                yield
         finally:
-            process.terminate()
-            process.wait(STOP_TIMEOUT_S)
             _unmount_below(root / "kubelet")
             _remove_cgroups()
 

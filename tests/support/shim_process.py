@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import grpc.aio
 
@@ -92,6 +93,15 @@ class ShimProcess:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(STOP_TIMEOUT_S)
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Until the block ends; then nothing of it is left."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.teardown()
 
     def teardown(self) -> None:
         """Removes all it has made. Raises: RuntimeError if something stays, because a bridge that

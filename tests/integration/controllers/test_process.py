@@ -26,7 +26,7 @@ from podpath.client.interface import Selection
 from protos.k8s.core_v1_pb2 import Namespace, Node, Secret
 from protos.k8s.meta_v1_pb2 import DeleteOptions
 from tests.support.apiserver import running_apiserver
-from tests.support.controllers import a_deployment
+from tests.support.controllers import a_deployment, change_web
 from tests.support.hollow_pods import hollow_pods
 
 pytestmark = pytest.mark.integration
@@ -136,20 +136,6 @@ def settled(client, count):
     return check
 
 
-async def alter(client, change):
-    """Read, modify, write, until nobody was faster."""
-    while True:
-        deployment = await client.get(DEPLOYMENTS, "ns", "web")
-        change(deployment)
-        try:
-            await client.update(DEPLOYMENTS, deployment)
-        except ApiError as error:
-            if error.reason != "Conflict":
-                raise
-        else:
-            return
-
-
 def quick(deployment):
     """Pods that end at once."""
     deployment.spec.template.spec.terminationGracePeriodSeconds = 1
@@ -177,7 +163,7 @@ async def test_a_deployments_life_and_the_end_of_its_namespace(tmp_path):
             await eventually(lambda: has_account(client), "the account")
             await client.create(DEPLOYMENTS, quick(a_deployment(replicas=3)))
             await eventually(settled(client, 3), "three replicas")
-            await alter(client, scale(5))
+            await change_web(client, scale(5))
             await eventually(settled(client, 5), "five replicas")
 
             victim = (await alive(client))[0].metadata.name
@@ -188,7 +174,7 @@ async def test_a_deployments_life_and_the_end_of_its_namespace(tmp_path):
                 return len(names) == 5 and victim not in names
 
             await eventually(replaced, "a replacement")
-            await alter(client, image("two"))
+            await change_web(client, image("two"))
             await eventually(settled(client, 5), "the new version")
             assert {p.spec.containers[0].image for p in await alive(client)} == {"two"}
 
@@ -254,7 +240,7 @@ async def test_killed_in_the_middle_of_a_rollout(tmp_path):
             await client.create(DEPLOYMENTS, quick(a_deployment(replicas=50)))
             await eventually(settled(client, 50), "fifty replicas")
             with second.running():
-                await alter(client, image("two"))
+                await change_web(client, image("two"))
 
                 async def begun():
                     new = [p for p in await alive(client) if p.spec.containers[0].image == "two"]

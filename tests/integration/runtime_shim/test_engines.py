@@ -64,26 +64,24 @@ async def test_an_unknown_handler_is_not_found(tmp_path: Path) -> None:
 async def test_two_engines_side_by_side(tmp_path: Path) -> None:
     if problem := containerd.available():
         pytest.skip(problem)
-    with containerd.running(tmp_path / "containerd") as engine:
-        shim = shim_on(tmp_path, engine, "two", "--runtime-handlers=pretend=fake")
+    with (
+        containerd.running(tmp_path / "containerd") as engine,
+        shim_on(tmp_path, engine, "two", "--runtime-handlers=pretend=fake").running() as shim,
+    ):
+        async with shim.client() as client:
+            await pull(client, "pretend")
+            _, real = await run(client, "real", "")
+            _, pretended = await run(client, "pretended", "pretend")
+            listed = engine.nerdctl("two", "ps", "--quiet", "--no-trunc").split()
+            assert listed == [real]
+            assert (await client.exec_sync(pretended, "echo", "hi")).stdout == b"hi\n"
+            status = await client.service.Status(cri.StatusRequest())
+            assert [h.name for h in status.runtime_handlers] == ["", "pretend"]
+        shim.kill()
         shim.start()
-        try:
-            async with shim.client() as client:
-                await pull(client, "pretend")
-                _, real = await run(client, "real", "")
-                _, pretended = await run(client, "pretended", "pretend")
-                listed = engine.nerdctl("two", "ps", "--quiet", "--no-trunc").split()
-                assert listed == [real]
-                assert (await client.exec_sync(pretended, "echo", "hi")).stdout == b"hi\n"
-                status = await client.service.Status(cri.StatusRequest())
-                assert [h.name for h in status.runtime_handlers] == ["", "pretend"]
-            shim.kill()
-            shim.start()
-            async with shim.client() as client:
-                running = cri.CONTAINER_RUNNING
-                assert await states(client) == {real: running, pretended: running}
-        finally:
-            shim.teardown()
+        async with shim.client() as client:
+            running = cri.CONTAINER_RUNNING
+            assert await states(client) == {real: running, pretended: running}
 
 
 async def test_an_engine_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

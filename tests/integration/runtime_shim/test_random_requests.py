@@ -141,13 +141,11 @@ def nerdctl(tmp_path_factory: pytest.TempPathFactory):
     if problem := containerd.available():
         pytest.skip(problem)
     root = tmp_path_factory.mktemp("random")
-    with containerd.running(root / "containerd") as engine:
-        shim = shim_on(root, engine, "random")
-        shim.start()
-        try:
-            yield shim, engine
-        finally:
-            shim.teardown()
+    with (
+        containerd.running(root / "containerd") as engine,
+        shim_on(root, engine, "random").running() as shim,
+    ):
+        yield shim, engine
 
 
 @pytest.mark.e2e

@@ -30,7 +30,7 @@ from podpath.client.memory import MemoryClient
 from podpath.component_base.clock import FakeClock, SystemClock
 from podpath.component_base.pod_trace import PodStep, ring
 from protos.k8s.core_v1_pb2 import Namespace, Node, Secret
-from tests.support.controllers import a_deployment, a_pod, a_replica_set
+from tests.support.controllers import a_deployment, a_pod, a_replica_set, change_web
 from tests.support.hollow_pods import hollow_pods
 
 
@@ -93,20 +93,6 @@ async def settled(client, count, image="one"):
     return numbers == (count,) * 3 and len(await running(client, image)) == count
 
 
-async def change(client, alter):
-    """Again when the controller's status write came first."""
-    while True:
-        deployment = await client.get(DEPLOYMENTS, "ns", "web")
-        alter(deployment)
-        try:
-            await client.update(DEPLOYMENTS, deployment)
-        except ApiError as error:
-            if error.reason != "Conflict":
-                raise
-        else:
-            return
-
-
 async def test_a_deployments_life(client, tmp_path):
     async with controllers(client, tmp_path) as manager:
         await client.create(DEPLOYMENTS, a_deployment(replicas=3))
@@ -125,7 +111,7 @@ async def test_a_deployments_life(client, tmp_path):
         def scale(deployment):
             deployment.spec.replicas = 5
 
-        await change(client, scale)
+        await change_web(client, scale)
         await eventually(lambda: settled(client, 5))
 
         victim = (await running(client))[0].metadata
@@ -167,11 +153,11 @@ async def test_a_new_template_replaces_all_pods(client, tmp_path, strategy):
             deployment.spec.strategy.ClearField("rollingUpdate")
         await client.create(DEPLOYMENTS, deployment)
         await eventually(lambda: settled(client, 4))
-        await change(client, update)
+        await change_web(client, update)
         await eventually(lambda: settled(client, 4, "two"))
         assert await running(client, "one") == []
         assert len((await client.list(REPLICASETS)).items) == 2
-        await change(client, back)
+        await change_web(client, back)
         await eventually(lambda: settled(client, 4, "one"))
         assert len((await client.list(REPLICASETS)).items) == 2
         deployment = await client.get(DEPLOYMENTS, "ns", "web")
@@ -201,7 +187,7 @@ async def test_a_rollout_keeps_within_its_limits(client, tmp_path):
         await client.create(DEPLOYMENTS, a_deployment(replicas=8, surge=2, unavailable=1))
         await eventually(lambda: settled(client, 8))
         watching = asyncio.ensure_future(watch())
-        await change(client, update)
+        await change_web(client, update)
         await eventually(lambda: settled(client, 8, "two"))
         watching.cancel()
     assert max(total for total, _ in seen) <= 10
@@ -223,10 +209,10 @@ async def test_a_paused_deployment_scales_but_does_not_roll(client, tmp_path):
     async with controllers(client, tmp_path):
         await client.create(DEPLOYMENTS, a_deployment(replicas=2))
         await eventually(lambda: settled(client, 2))
-        await change(client, pause)
+        await change_web(client, pause)
         await eventually(four_old)
         assert await running(client, "two") == []
-        await change(client, resume)
+        await change_web(client, resume)
         await eventually(lambda: settled(client, 4, "two"))
 
 
